@@ -1,0 +1,53 @@
+"""Bit-slice sparsity for ReRAM accelerators.
+
+>>> import bitslice
+>>> from torch import nn
+>>> model = bitslice.quantize(nn.Sequential(nn.Linear(4, 2)))
+>>> bitslice.BitSliceL1(model)().item() > 0
+True
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitslice.errors import BitsliceError as BitsliceError
+    from bitslice.quantizer import FixedPoint as FixedPoint
+    from bitslice.quantizer import Rounding as Rounding
+    from bitslice.quantizer import prune as prune
+    from bitslice.quantizer import quantize as quantize
+    from bitslice.quantizer import quantized_tensors as quantized_tensors
+    from bitslice.regularizers import L1 as L1
+    from bitslice.regularizers import BitSliceL1 as BitSliceL1
+    from bitslice.slices import density as density
+    from bitslice.slices import from_slices as from_slices
+    from bitslice.slices import to_slices as to_slices
+
+__version__ = "0.1.0"
+
+# Names load on first use, so that `import bitslice` does not wait for torch.
+_HOME = {
+    "BitsliceError": "errors",
+    "FixedPoint": "quantizer",
+    "Rounding": "quantizer",
+    "prune": "quantizer",
+    "quantize": "quantizer",
+    "quantized_tensors": "quantizer",
+    "L1": "regularizers",
+    "BitSliceL1": "regularizers",
+    "density": "slices",
+    "from_slices": "slices",
+    "to_slices": "slices",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bitslice' has no attribute {name!r}")
+    return getattr(import_module(f"bitslice.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,123 @@
+"""L1 and bit-slice L1 behind one interface: call it with nothing, get the term to add to the loss.
+
+Both are means over all N quantized parameters of the model, as in the authors' code::
+
+    L1 :  sum |w| / N
+    Bl1:  sum (B0 + B1 + B2 + B3) / (4 N)        (paper, equation of section 3; B_k the slices of the code of |w|)
+"""
+
+import enum
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bitslice.errors import BitsliceError
+from bitslice.quantizer import QuantizedTensor, quantized_tensors
+from bitslice.slices import slice_count, to_slices
+
+
+@cache
+def slice_tables(bits: int = 8, cell_bits: int = 2) -> tuple[Tensor, Tensor]:
+    """Sum of slices and surrogate gradient of every signed code, as tables of ``2 * 2^bits - 1`` float32 entries.
+
+    Both are functions of the code alone. Entry ``code + 2^bits - 1`` belongs to ``code``; the gradient is per unit of
+    the code, ``sign(code) * sum_k [B_k > 0] / 2^(cell_bits k)``: what the straight-through floor and round of the
+    authors' code give. A slice that is zero does not pull.
+
+    >>> value, pull = slice_tables()
+    >>> value[255 + 228].item(), pull[255 + 228].item() == 1 / 4 + 1 / 16 + 1 / 64
+    (6.0, True)
+    """
+    largest = 2**bits - 1
+    codes = torch.arange(-largest, largest + 1)
+    slices = to_slices(codes, bits, cell_bits)
+    weights = 2.0 ** (-cell_bits * torch.arange(slice_count(bits, cell_bits)))
+    pull = (slices.ne(0) * weights[:, None]).sum(dim=0) * codes.sign()
+    return slices.sum(dim=0).float(), pull.float()
+
+
+class _SliceSum(torch.autograd.Function):
+    """Sum of all slices of one tensor; value and surrogate gradient from one pass over its codes."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, step: Tensor, value_table: Tensor, pull_table: Tensor) -> Tensor:
+        largest = len(value_table) // 2
+        # Rounding is to nearest here whatever the quantizer does: the surrogate is the authors'.
+        index = (w / step).round_().clamp_(-largest, largest).add_(largest).to(torch.int32).flatten()
+        ctx.save_for_backward((pull_table / step).index_select(0, index).view_as(w))
+        return value_table.index_select(0, index).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (pull,) = ctx.saved_tensors
+        return gradients[0] * pull, None, None, None
+
+
+class Regularizer:
+    """Base of both regularizers.
+
+    Args:
+        model: a model that :func:`bitslice.quantize` has quantized.
+
+    Raises:
+        BitsliceError: if the model has no quantized parameter.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.tensors = list(quantized_tensors(model))
+        if not self.tensors:
+            raise BitsliceError(f"{type(self).__name__} needs a quantized model: call bitslice.quantize(model) first")
+        self.parameters = sum(tensor.original.numel() for tensor in self.tensors)
+
+    def total(self, tensor: QuantizedTensor) -> Tensor:
+        """The term's unnormalized sum over one parameter tensor: a scalar with a gradient."""
+        raise NotImplementedError
+
+    def __call__(self) -> Tensor:
+        """The regularization term, a scalar with a gradient; multiply by alpha and add to the loss."""
+        return torch.stack([self.total(tensor) for tensor in self.tensors]).sum() / self.parameters
+
+
+class L1(Regularizer):
+    """Mean magnitude of the full-precision parameters, in the weights' units."""
+
+    def total(self, tensor: QuantizedTensor) -> Tensor:
+        return tensor.original.abs().sum()
+
+
+class BitSliceL1(Regularizer):
+    """Mean slice value over all parameters and slices (the paper's bit-slice L1), in cell levels.
+
+    Uses the step that the last forward pass has set, so call it after the forward pass, as the authors do.
+
+    Args:
+        model: a quantized model.
+        cell_bits: bits per ReRAM cell; they must divide the word.
+    """
+
+    def __init__(self, model: nn.Module, cell_bits: int = 2) -> None:
+        super().__init__(model)
+        self.cell_bits = cell_bits
+        for tensor in self.tensors:
+            slice_count(tensor.quantizer.bits, cell_bits)
+
+    def total(self, tensor: QuantizedTensor) -> Tensor:
+        bits = tensor.quantizer.bits
+        value, pull = (t.to(tensor.original.device) for t in slice_tables(bits, self.cell_bits))
+        sum_of_slices = _SliceSum.apply(tensor.original, tensor.quantizer.step, value, pull)  # type: ignore[no-untyped-call]
+        return cast(Tensor, sum_of_slices) / slice_count(bits, self.cell_bits)
+
+
+class RegularizerKind(enum.Enum):
+    """Which regularizer a training stage adds to its loss."""
+
+    L1 = "l1"
+    """Elementwise L1."""
+    BIT_SLICE_L1 = "bl1"
+    """The paper's bit-slice L1."""
+
+    def build(self, model: nn.Module) -> Regularizer:
+        """The regularizer of this kind for a quantized ``model``."""
+        return L1(model) if self is RegularizerKind.L1 else BitSliceL1(model)

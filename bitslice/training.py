@@ -1,0 +1,254 @@
+"""The recipe: pre-train in fixed point, prune once, fine-tune with a regularizer; one function runs it all.
+
+The last epoch is the result: the test set is touched once, at the end, and chooses nothing. The data order follows from
+seed, stage and epoch alone, so a run that was interrupted goes on from its checkpoint as if nothing had happened.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bitslice import data, models, records
+from bitslice.adc import bitline_sums
+from bitslice.data import Images
+from bitslice.errors import BitsliceError
+from bitslice.experiments import Config, InputScaling, Method, Stage, differing_fields
+from bitslice.files import atomic_write, sha256
+from bitslice.quantizer import prune, quantize, quantized_tensors
+from bitslice.records import Record
+from bitslice.slices import density
+
+DATA_SETS: dict[str, Callable[[bool], Images]] = {"mnist": data.mnist}
+
+Report = Callable[[str], None]
+
+
+def to_stderr(line: str) -> None:
+    """Default progress report: a line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def network_input(pixels: Tensor, images: Images, scaling: InputScaling) -> Tensor:
+    """Pixels (uint8) as the network's float input, same shape."""
+    x = pixels.float().div_(255)
+    if scaling is InputScaling.NORMALIZED:
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        x.sub_(x.new_tensor(images.mean).view(shape)).div_(x.new_tensor(images.std).view(shape))
+    return x
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Images, scaling: InputScaling, batch: int = 1000) -> float:
+    """Percent of ``images`` that ``model``, put into evaluation mode, classifies correctly."""
+    model.eval()
+    correct = 0
+    for first in range(0, len(images), batch):
+        x = network_input(images.pixels[first : first + batch], images, scaling)
+        correct += int((model(x).argmax(dim=1) == images.labels[first : first + batch]).sum())
+    return 100.0 * correct / len(images)
+
+
+def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
+    """Test accuracy, densities and ADC statistics of a network: a record's ``final``."""
+    tensors = list(quantized_tensors(model))
+    pooled = density((t.codes() for t in tensors), config.bits)
+    result: dict[str, Any] = {
+        "accuracy": accuracy(model, images, config.input_scaling),
+        "density": pooled,
+        "mean_density": sum(pooled) / len(pooled),
+        "layers": {t.name: {"size": t.original.numel(), "density": density([t.codes()], config.bits)} for t in tensors},
+    }
+    seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
+    sums = bitline_sums(model, seen, config.rows)
+    result["adc"] = {f"B{k}": {"bound": s.bound, "observed": s.observed} for k, s in enumerate(sums)}
+    return result
+
+
+class Run:
+    """One training run with its progress, history and checkpoint."""
+
+    def __init__(self, config: Config, folder: Path, device: torch.device, report: Report, checkpoint_seconds: float):
+        self.config = config
+        self.folder = folder
+        self.device = device
+        self.report = report
+        self.checkpoint_seconds = checkpoint_seconds
+        self.checkpoint = folder / f"{config.name}.checkpoint"
+        self.history: dict[str, list[Any]] = {
+            key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")
+        }
+        self.seconds = 0.0  # spent by earlier, interrupted attempts
+        self.started = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Wall time of this run in seconds, earlier attempts included."""
+        return self.seconds + time.monotonic() - self.started
+
+    def train(self, model: nn.Module, images: Images, stage: Stage, name: str) -> None:
+        """Train ``model`` in place through the run's one stage, from the checkpoint where there is one."""
+        optimizer = torch.optim.SGD(model.parameters(), lr=stage.learning_rate, momentum=stage.momentum, fused=True)
+        regularizer = stage.regularizer.build(model) if stage.regularizer else None
+        saved = time.monotonic()
+        begun, first = saved, self.resume(model, optimizer)
+        for epoch in range(first, stage.epochs):
+            loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
+            if not np.isfinite(loss):
+                raise BitsliceError(f"{self.config.name}: the loss is not finite in epoch {epoch + 1} of {name}")
+            slices = density((t.codes() for t in quantized_tensors(model)), self.config.bits)
+            mean_density = sum(slices) / len(slices)
+            for key, value in zip(self.history, (name, epoch + 1, loss, correct, mean_density), strict=True):
+                self.history[key].append(value)
+            now = time.monotonic()
+            left = (now - begun) / (epoch + 1 - first) * (stage.epochs - epoch - 1)
+            self.report(
+                f"{self.config.experiment} {self.config.name} {name} {epoch + 1}/{stage.epochs}: loss {loss:.4f}, "
+                f"training accuracy {correct:.2f}%, density {mean_density:.2f}%, {left:.0f} s left"
+            )
+            if now - saved >= self.checkpoint_seconds:
+                self.save(model, optimizer, epoch + 1)
+                saved = now
+
+    def epoch(
+        self, model: nn.Module, images: Images, optimizer: torch.optim.Optimizer, stage: Stage,
+        regularizer: Callable[[], Tensor] | None, epoch: int,
+    ) -> tuple[float, float]:  # fmt: skip
+        """One pass over ``images``: mean loss and training accuracy in percent."""
+        model.train()
+        seed = [self.config.seed, epoch, int(self.config.method is not Method.QUANTIZED)]
+        order_seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(order_seed)).to(self.device)
+        total_loss = torch.zeros((), device=self.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        for chosen in order.split(stage.batch_size):
+            logits = model(network_input(images.pixels[chosen], images, self.config.input_scaling))
+            labels = images.labels[chosen]
+            loss = nn.functional.cross_entropy(logits, labels)
+            if regularizer is not None:
+                loss = loss + stage.alpha * regularizer()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total_loss += loss.detach() * len(chosen)
+            correct += (logits.detach().argmax(dim=1) == labels).sum()
+        return float(total_loss) / len(images), 100.0 * int(correct) / len(images)
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, epochs_done: int) -> None:
+        """Write the checkpoint in one step."""
+        state = {
+            "config": self.config.to_dict(),
+            "epochs_done": epochs_done,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "history": self.history,
+            "seconds": self.elapsed(),
+        }
+        with atomic_write(self.checkpoint) as path:
+            torch.save(state, path)
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the checkpoint, if there is one; gives the number of epochs done."""
+        if not self.checkpoint.exists():
+            return 0
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch.load raises many kinds for a damaged file
+            raise BitsliceError(f"{self.checkpoint} is damaged: delete it and run again") from error
+        refuse_other_config(self.checkpoint, self.config, state["config"])
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        self.history, self.seconds = state["history"], state["seconds"]
+        self.report(f"{self.config.experiment} {self.config.name}: going on after epoch {state['epochs_done']}")
+        return int(state["epochs_done"])
+
+
+def refuse_other_config(path: Path, ours: Config, theirs: dict[str, Any]) -> None:
+    """Raise :class:`BitsliceError`, naming the fields, if ``path`` was written with another configuration."""
+    differences = differing_fields(ours.to_dict(), theirs)
+    if differences:
+        raise BitsliceError(f"{path} belongs to another configuration: {'; '.join(differences)}")
+
+
+def state_path(config: Config, folder: Path) -> Path:
+    """Where the full-precision state of the pre-trained network behind ``config`` is kept."""
+    return folder / f"{config.pretrained().name}.state.npz"
+
+
+def save_state(model: nn.Module, config: Config, folder: Path) -> None:
+    """Keep a pre-trained network in full precision, with its configuration, for the runs that start from it."""
+    state = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    records.save_arrays(state_path(config, folder), {**state, "config": np.array(json.dumps(config.to_dict()))})
+
+
+def load_state(model: nn.Module, config: Config, folder: Path) -> None:
+    """Load what :func:`save_state` kept; refuses the state of another configuration."""
+    path = state_path(config, folder)
+    arrays = records.load_arrays(path)
+    refuse_other_config(path, config, json.loads(str(arrays.pop("config"))))
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+
+
+def run(
+    config: Config,
+    folder: Path,
+    device: str = "cpu",
+    threads: int = 1,
+    report: Report = to_stderr,
+    checkpoint_seconds: float = 120.0,
+) -> Record:
+    """Train one configuration and write its record and integer weights into ``folder``.
+
+    A method that starts from a pre-trained network takes the one in ``folder`` (``quantized-s<seed>.state.npz``), and
+    trains it first where it is missing. An interrupted run goes on from its checkpoint.
+
+    Args:
+        config: what to train.
+        folder: for ``<name>.json`` and ``<name>.npz``; created if need be.
+        device: as torch names it.
+        threads: of the CPU; small networks are fastest on one.
+        report: called with a line an epoch.
+        checkpoint_seconds: least time between two checkpoints.
+
+    Raises:
+        BitsliceError: if the loss diverges, the folder cannot be written, or holds files of another configuration.
+    """
+    torch.set_num_threads(threads)
+    target = torch.device(device)
+    this = Run(config, folder, target, report, checkpoint_seconds)
+    fetch = DATA_SETS[config.experiment]
+    train_images = fetch(True).first(config.train_images).to(target)
+    test_images = fetch(False).first(config.test_images).to(target)
+    torch.manual_seed(config.seed)
+    model = quantize(models.build(config.network), config.bits, config.activation_bits, config.rounding).to(target)
+    after_pruning = None
+    if config.finetune is None:
+        this.train(model, train_images, config.pretrain, "pretrain")
+        save_state(model, config, folder)
+    else:
+        if not state_path(config, folder).exists():
+            run(config.pretrained(), folder, device, threads, report, checkpoint_seconds)
+        load_state(model, config.pretrained(), folder)
+        prune(model, config.prune_threshold or 0.0)
+        after_pruning = measure(model, test_images, config)
+        this.train(model, train_images, config.finetune, "finetune")
+    final = measure(model, test_images, config)
+    weights = folder / f"{config.name}.npz"
+    records.save_arrays(weights, records.export_codes(model))
+    record = Record(
+        path=folder / f"{config.name}.json",
+        config=config,
+        epochs=this.history,
+        final=final,
+        after_pruning=after_pruning,
+        weights={"file": weights.name, "sha256": sha256(weights)},
+        provenance=records.provenance(target, threads, this.elapsed()),
+    )
+    records.write(record)
+    this.checkpoint.unlink(missing_ok=True)
+    return record
