@@ -1,4 +1,4 @@
-"""The command line: ``bitslice train``, ``results``, ``notebook``. Errors are one line and status 2."""
+"""The command line: ``bitslice fetch``, ``train``, ``results``, ``notebook``. Errors are one line and status 2."""
 
 import argparse
 import json
@@ -21,6 +21,10 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = _Parser(prog="bitslice", description="Bit-slice sparsity for ReRAM accelerators, reproduced.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    fetch = commands.add_parser("fetch", help="fetch and verify a data set")
+    fetch.add_argument("data_set", metavar="DATA_SET", help="mnist")
+    fetch.set_defaults(run=_fetch)
 
     train = commands.add_parser("train", help="train one configuration; writes a record and integer weights")
     train.add_argument("experiment", help="mnist")
@@ -47,6 +51,14 @@ def parser() -> argparse.ArgumentParser:
     notebook.add_argument("--out", type=Path, help="executed notebook (default build/notebooks/NAME.ipynb)")
     notebook.set_defaults(run=_notebook)
     return top
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from bitslice import training
+    from bitslice.names import by_name
+
+    images = by_name("data set", training.DATA_SETS, options.data_set)(True)
+    print(f"{options.data_set}: {len(images)} training images, verified")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -92,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BitsliceError as error:
         print(f"bitslice: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read has gone (`| head`); nothing more to say
+        return 0
     except KeyboardInterrupt:
         print("bitslice: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

@@ -1,0 +1,68 @@
+# The engine behind these targets is Snakemake (see Snakefile); make only prepares the environment and names the goals.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PROFILE ?= quick# smoke, quick or paper: how long the live experiments train
+SCHEDULER ?= local# local or slurm: where jobs run, see profiles/
+PORT ?= 8000# of `make serve`
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+BIN := .venv/bin
+READY := .venv/.ready
+BOOK := build/book/_build/html
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SNAKEMAKE = snakemake --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) --
+
+.PHONY: help book test figures reproduce serve bench lock format clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+book: $(READY) ## Train the live experiment, execute every notebook, build the book
+	@$(SNAKEMAKE) book
+	@echo "The book is at $(BOOK)/index.html"
+
+test: $(READY) ## Run every check: style, types, tests, coverage
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@python -m pytest
+
+figures: $(READY) ## Regenerate all figures
+	@$(SNAKEMAKE) figures
+	@echo "The figures are in figures/"
+
+reproduce: $(READY) ## Train everything, then the book; at the paper's size with PROFILE=paper
+	@$(SNAKEMAKE) reproduce book
+	@echo "The runs are in build/runs/, the book is at $(BOOK)/index.html"
+
+serve: book ## Show the book on loopback
+	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)
+
+bench: $(READY) ## Run the benchmarks; writes build/bench.json
+	@python -m benchmarks.train_step
+
+lock: $(READY) ## Renew requirements.lock and environment.yml from pyproject.toml
+	@uv pip compile pyproject.toml --extra book --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements.lock
+	@python -m bitslice.environment
+
+format: $(READY) ## Format the code
+	@ruff check --fix --quiet . && ruff format --quiet .
+
+clean: ## Remove everything generated but the environment and the data
+	@rm -rf build figures .snakemake
+
+# uv installs the lock file five times faster than pip; its own pin and hashes stand in the same file.
+$(READY): requirements.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "bitslice needs Python 3.11 or newer" >&2; exit 1; }
+	@echo "Installing the environment into .venv (once)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/^[^ ]*==/{/^uv==/p;/^ /p}' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)

@@ -1,0 +1,278 @@
+"""From records to the claims: means and spreads over seeds, fronts, and densities at equal accuracy."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitslice.adc import resolution
+from bitslice.errors import BitsliceError
+from bitslice.experiments import EXPERIMENTS, InputScaling, Method
+from bitslice.records import Record
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A quantity measured once a seed.
+
+    Attributes:
+        values: one a seed.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float:
+        """Sample standard deviation; 0 for a single seed."""
+        return statistics.stdev(self.values) if self.n > 1 else 0.0
+
+    def text(self, digits: int = 2, unit: str = "") -> str:
+        """Mean and standard deviation.
+
+        >>> Spread((1.0, 2.0, 3.0)).text(1, "%")
+        '2.0 ± 1.0%'
+        """
+        return f"{self.mean:.{digits}f} ± {self.deviation:.{digits}f}{unit}"
+
+
+def spread(records: Iterable[Record], quantity: Callable[[Record], float]) -> Spread:
+    """A quantity over the seeds of equal runs.
+
+    Raises:
+        BitsliceError: if there is no record.
+    """
+    values = tuple(quantity(record) for record in records)
+    if not values:
+        raise BitsliceError("no records to average")
+    return Spread(values)
+
+
+def select(
+    records: Iterable[Record], experiment: str, method: Method, input_scaling: InputScaling = InputScaling.UNIT
+) -> list[Record]:
+    """All runs of one method, whatever their alpha and seed."""
+    return [
+        record
+        for record in records
+        if (record.config.experiment, record.config.method, record.config.input_scaling)
+        == (experiment, method, input_scaling)
+    ]
+
+
+def at_default_alpha(records: Iterable[Record]) -> list[Record]:
+    """The runs whose alpha is the authors' default, one a seed."""
+    return [
+        record
+        for record in records
+        if record.config.alpha == EXPERIMENTS[record.config.experiment](record.config.method).alpha
+    ]
+
+
+def by_alpha(records: Iterable[Record]) -> dict[float, list[Record]]:
+    """Runs of a sweep grouped by alpha, ascending."""
+    groups: dict[float, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.config.alpha is not None:
+            groups[record.config.alpha].append(record)
+    return dict(sorted(groups.items()))
+
+
+def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:
+    """Runs grouped by seed, ascending."""
+    groups: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.config.seed].append(record)
+    return dict(sorted(groups.items()))
+
+
+@dataclass(frozen=True)
+class Front:
+    """Least mean density that a sweep reaches at each accuracy: its points not beaten in both, by rising accuracy.
+
+    Attributes:
+        accuracy: percent, strictly rising.
+        density: percent, strictly rising too.
+    """
+
+    accuracy: tuple[float, ...]
+    density: tuple[float, ...]
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[float, float]]) -> "Front":
+        """The front of (accuracy, density) points.
+
+        >>> Front.of([(97, 5), (98, 9), (97.5, 4), (96, 2)])
+        Front(accuracy=(96, 97.5, 98), density=(2, 4, 9))
+        """
+        kept: list[tuple[float, float]] = []
+        for accuracy, density in sorted(points, key=lambda point: (-point[0], point[1])):
+            if not kept or density < kept[-1][1]:
+                kept.append((accuracy, density))
+        kept.reverse()
+        return cls(tuple(a for a, _ in kept), tuple(d for _, d in kept))
+
+    def at(self, accuracy: float) -> float | None:
+        """Density at ``accuracy``, linear between points; None outside the accuracies that the sweep covers.
+
+        >>> Front((96, 98), (2, 6)).at(97), Front((96, 98), (2, 6)).at(99)
+        (4.0, None)
+        """
+        if not self.accuracy or not self.accuracy[0] <= accuracy <= self.accuracy[-1]:
+            return None
+        return float(np.interp(accuracy, self.accuracy, self.density))
+
+
+def front(records: Iterable[Record]) -> Front:
+    """Front of runs in accuracy and mean density."""
+    return Front.of((record.accuracy, record.mean_density) for record in records)
+
+
+def density_ratio(l1: Sequence[Record], bl1: Sequence[Record], accuracy: float) -> Spread | None:
+    """How many times denser L1 is than bit-slice L1 at equal ``accuracy``, seed by seed on each seed's own fronts.
+
+    Returns:
+        One ratio for each seed whose two fronts both cover the accuracy; None if there is no such seed.
+    """
+    theirs, ours = by_seed(l1), by_seed(bl1)
+    ratios = []
+    for seed in theirs.keys() & ours.keys():
+        a, b = front(theirs[seed]).at(accuracy), front(ours[seed]).at(accuracy)
+        if a is not None and b:
+            ratios.append(a / b)
+    return Spread(tuple(ratios)) if ratios else None
+
+
+def density_at(runs: Sequence[Record], accuracy: float) -> Spread | None:
+    """Mean density on each seed's own front at ``accuracy``; None if no seed covers it."""
+    found = (front(records).at(accuracy) for records in by_seed(runs).values())
+    values = tuple(density for density in found if density is not None)
+    return Spread(values) if values else None
+
+
+def levels(l1: Sequence[Record], bl1: Sequence[Record], step: float = 0.25) -> list[float]:
+    """Accuracies, multiples of ``step`` percent, that the fronts of both methods cover for every seed, ascending."""
+    fronts = [front(records) for runs in (l1, bl1) for records in by_seed(runs).values()]
+    low = max((f.accuracy[0] for f in fronts), default=0.0)
+    high = min((f.accuracy[-1] for f in fronts), default=-1.0)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def finding(l1: Sequence[Record], bl1: Sequence[Record], at: Sequence[float]) -> str:
+    """The finding on the 2x claim in a few sentences, with its numbers."""
+    ratios = {level: ratio for level in at if (ratio := density_ratio(l1, bl1, level)) is not None}
+    if not ratios:
+        return "The two sweeps share no accuracy at which they could be compared."
+    best = max(ratios, key=lambda level: ratios[level].mean)
+    worst = min(ratios, key=lambda level: ratios[level].mean)
+    holds = [f"{level:.2f}%" for level, ratio in ratios.items() if verdict(ratio, 2) == "holds"]
+    sparser = [f"{level:.2f}%" for level, ratio in ratios.items() if ratio.mean > 1]
+    return (
+        f"**Finding.** Between {min(ratios):.2f}% and {max(ratios):.2f}% accuracy, L1 leaves between "
+        f"{ratios[worst].text(unit='x')} (at {worst:.2f}%) and {ratios[best].text(unit='x')} (at {best:.2f}%) the density "
+        f"of bit-slice L1. The claimed 2x holds at {', '.join(holds) or 'none'} of the accuracies compared; bit-slice L1 "
+        f"is sparser at all at {', '.join(sparser) or 'none'} of them."
+    )
+
+
+def slice_bits(records: Iterable[Record], slice_name: str, kind: str) -> Spread:
+    """ADC resolution in bits that is lossless for one slice.
+
+    Args:
+        records: runs of one method, one a seed.
+        slice_name: ``B0`` to ``B3``.
+        kind: ``bound`` for any input, ``observed`` for the images that the record names.
+    """
+    return spread(records, lambda record: resolution(record.final["adc"][slice_name][kind]))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the claims table."""
+
+    claim: str
+    claimed: str
+    reproduced: str
+    n: int
+    verdict: str
+
+
+def verdict(value: Spread, claimed: float) -> str:
+    """Whether a claimed least value is met, by mean and spread.
+
+    >>> verdict(Spread((2.4, 2.6)), 2), verdict(Spread((1.9, 2.2)), 2), verdict(Spread((1.0, 1.1)), 2)
+    ('holds', 'within the spread', 'does not hold')
+    """
+    if value.mean - value.deviation >= claimed:
+        return "holds"
+    return "within the spread" if value.mean + value.deviation >= claimed else "does not hold"
+
+
+def mnist_claims(records: Sequence[Record]) -> list[Claim]:
+    """The paper's claims against the released MNIST records.
+
+    Raises:
+        BitsliceError: if the records lack one of the methods.
+    """
+    runs = {method: select(records, "mnist", method) for method in (Method.PRUNED, Method.L1, Method.BL1)}
+    default = {method: at_default_alpha(found) for method, found in runs.items()}
+    for method, found in default.items():
+        if not found:
+            raise BitsliceError(f"no released MNIST records for method {method.value}")
+    claims = []
+    for method, label in ((Method.PRUNED, "pruning alone"), (Method.L1, "L1")):
+        pairs = paired(default[method], default[Method.BL1])
+        ratio = Spread(tuple(theirs.mean_density / ours.mean_density for theirs, ours in pairs))
+        lost = Spread(tuple(theirs.accuracy - ours.accuracy for theirs, ours in pairs))
+        claims.append(
+            Claim(
+                f"Sparser slices than {label}, authors' settings",
+                "about 2x",
+                f"{ratio.text()}x, with accuracy lower by {lost.text()} points",
+                ratio.n,
+                verdict(ratio, 2),
+            )
+        )
+    level = spread(default[Method.BL1], lambda r: r.accuracy).mean
+    equal = density_ratio(runs[Method.L1], runs[Method.BL1], level)
+    if equal is not None:
+        claims.append(
+            Claim(
+                f"Sparser slices than L1 at equal accuracy ({level:.2f}%)",
+                "about 2x",
+                f"{equal.text()}x",
+                equal.n,
+                verdict(equal, 2),
+            )
+        )
+    for name, bits in (("B3", 1), ("B2", 3), ("B1", 3), ("B0", 3)):
+        bound = slice_bits(default[Method.BL1], name, "bound")
+        observed = slice_bits(default[Method.BL1], name, "observed")
+        claims.append(
+            Claim(
+                f"ADC bits that convert slice {name} without loss",
+                str(bits),
+                f"{observed.text(1)} on test images, {bound.text(1)} for any input",
+                observed.n,
+                "holds" if max(observed.values) <= bits else "does not hold",
+            )
+        )
+    return claims
+
+
+def paired(a: Iterable[Record], b: Iterable[Record]) -> list[tuple[Record, Record]]:
+    """Runs of two methods that share a seed."""
+    ours = {record.config.seed: record for record in b}
+    return [(record, ours[record.config.seed]) for record in a if record.config.seed in ours]

@@ -1,0 +1,136 @@
+"""One style for all figures, and the three files and one book entry that each figure becomes.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers and, by lightness, in grey print. Inside the book a figure
+is an inline SVG whose text takes the colour of the page, so that it reads in the light and in the dark theme.
+"""
+
+import html
+import io
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bitslice.files import atomic_write
+from bitslice.records import Record
+
+FOLDER = Path("figures")
+"""Where the files of all figures go, relative to the project's root."""
+
+INK = "#1b1c1d"
+"""Colour of text and axes; nothing else may have it, since it follows the page's theme in the book."""
+
+SLICE_COLOURS = {"B3": "#D55E00", "B2": "#E69F00", "B1": "#56B4E9", "B0": "#0072B2"}
+"""A colour per slice: warm for the most significant, cold for the least."""
+
+METHOD_COLOURS = {"quantized": "#777777", "pruned": "#999999", "l1": "#0072B2", "bl1": "#D55E00"}
+METHOD_MARKERS = {"quantized": "D", "pruned": "s", "l1": "o", "bl1": "^"}
+METHOD_NAMES = {"quantized": "Quantized", "pruned": "Pruned", "l1": "L1", "bl1": "Bit-slice L1"}
+
+
+def use_style() -> None:
+    """Set the style of every figure that follows."""
+    sns.set_theme(context="notebook", style="ticks", palette=list(SLICE_COLOURS.values()))
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.6),
+            "figure.constrained_layout.use": True,
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "axes.labelsize": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "legend.fontsize": 10,
+            "svg.hashsalt": "bitslice",
+            "pdf.fonttype": 42,
+            "text.color": INK,
+            **{f"{item}.color": INK for item in ("xtick", "ytick")},
+            **{f"axes.{item}color": INK for item in ("edge", "label", "title")},
+        }
+    )
+
+
+class Page:
+    """The notebook that figures belong to; knows what to print beneath each of them.
+
+    Args:
+        notebook: its name, as in ``notebooks/NAME.ipynb``.
+        parameters: the notebook's parameters, as they are.
+        folder: where the figures' files go.
+    """
+
+    def __init__(self, notebook: str, folder: Path = FOLDER, **parameters: Any) -> None:
+        self.notebook = notebook
+        self.folder = folder
+        self.parameters = parameters
+        use_style()
+
+    def show(self, figure: Figure, name: str, caption: str, records: Iterable[Record] = ()) -> "Shown":
+        """Write ``name`` as SVG, PDF and PNG and give its book entry.
+
+        Args:
+            figure: what to show; it is closed.
+            name: file name without suffix.
+            caption: plain text; also the alternative text of the picture.
+            records: what the figure was drawn from.
+        """
+        stamps: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+        for suffix, metadata in stamps.items():
+            with atomic_write(self.folder / f"{name}.{suffix}") as path:
+                figure.savefig(path, format=suffix, dpi=200, facecolor="white", metadata=metadata)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata=stamps["svg"])
+        mpl.pyplot.close(figure)
+        return Shown(name, inline_svg(text.getvalue(), caption), self.caption(name, caption, list(records)))
+
+    def caption(self, name: str, caption: str, records: list[Record]) -> str:
+        """Caption as HTML: text, then links to files, notebook and records."""
+        files = " ".join(f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>' for suffix in ("svg", "pdf", "png"))
+        parts = [files, f'notebook <a href="notebooks/{self.notebook}.ipynb">{self.notebook}</a>']
+        if self.parameters:
+            parts.append("parameters " + html.escape(assignments(self.parameters)))
+        if records:
+            parts.append(record_links(records))
+        return f'{html.escape(caption)}<br><span class="sources">{" · ".join(parts)}</span>'
+
+
+class Shown:
+    """A figure as notebooks display it."""
+
+    def __init__(self, name: str, svg: str, caption: str) -> None:
+        self.name, self.svg, self.caption = name, svg, caption
+
+    def _repr_html_(self) -> str:
+        return f'<figure class="plot" id="{self.name}">{self.svg}<figcaption>{self.caption}</figcaption></figure>'
+
+
+def assignments(parameters: Mapping[str, Any]) -> str:
+    """``a=1, b='x'``."""
+    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+
+
+def record_links(records: list[Record]) -> str:
+    """Links to records, folded away where they are many."""
+    links = ", ".join(f'<a href="{r.path.as_posix()}">{html.escape(r.path.stem)}</a>' for r in records)
+    if len(records) <= 4:
+        return f"records {links}"
+    return f"<details><summary>{len(records)} records</summary>{links}</details>"
+
+
+def inline_svg(text: str, title: str) -> str:
+    """An SVG file as an element of a page: fluid width, the page's text colour, an accessible name.
+
+    >>> inline_svg('<?xml?><svg width="10pt" height="5pt" viewBox="0 0 10 5"><g/></svg>', "A & B")
+    '<svg role="img" aria-label="A &amp; B" viewBox="0 0 10 5"><g/></svg>'
+    """
+    body = text[text.index("<svg") :].strip().replace(INK, "currentColor")
+    head, rest = body.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head).replace(
+        "<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1
+    )
+    return f"{head}>{rest}"

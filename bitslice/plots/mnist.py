@@ -1,0 +1,95 @@
+"""Figures of the page on MNIST."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from bitslice.analysis import by_alpha, spread
+from bitslice.figures import METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
+from bitslice.records import Record
+
+
+def density_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
+    """Density of every slice by method: mean over seeds, bars of one standard deviation.
+
+    Args:
+        runs: by method, one a seed.
+    """
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    width = 0.8 / len(runs)
+    for place, (method, records) in enumerate(runs.items()):
+        columns = [spread(records, lambda r, k=k: r.density[k]) for k in range(4)]  # type: ignore[misc]
+        columns.append(spread(records, lambda r: r.mean_density))
+        positions = np.arange(len(columns)) + (place - (len(runs) - 1) / 2) * width
+        axes.bar(positions, [c.mean for c in columns], width, yerr=[c.deviation for c in columns], capsize=2,
+                 color=METHOD_COLOURS[method], label=f"{METHOD_NAMES[method]} (n={len(records)})",
+                 error_kw={"ecolor": "0.4", "lw": 1})  # fmt: skip
+    axes.set_xticks(range(5), [*SLICE_COLOURS, "mean"])
+    axes.set_ylabel("non-zero cells (%)")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def accuracy_against_density(
+    sweeps: Mapping[str, Sequence[Record]], references: Mapping[str, Sequence[Record]], live: Sequence[Record] = ()
+) -> Figure:
+    """Sweeps of alpha as mean slice density against accuracy: every run, the means, and each method's front.
+
+    Args:
+        sweeps: all runs of a method, whatever their alpha.
+        references: runs without a regularizer, drawn as one point a method.
+        live: the reader's own runs, drawn as open rings.
+    """
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    for method, records in sweeps.items():
+        colour, marker = METHOD_COLOURS[method], METHOD_MARKERS[method]
+        axes.scatter([r.accuracy for r in records], [r.mean_density for r in records], s=12, color=colour, alpha=0.35,
+                     marker=marker, linewidths=0)  # fmt: skip
+        means = [(spread(g, lambda r: r.accuracy), spread(g, lambda r: r.mean_density)) for g in by_alpha(records).values()]
+        axes.errorbar([a.mean for a, _ in means], [d.mean for _, d in means], xerr=[a.deviation for a, _ in means],
+                      yerr=[d.deviation for _, d in means], fmt=f"{marker}-", color=colour, ms=6, lw=1.4, capsize=2,
+                      elinewidth=0.8, label=METHOD_NAMES[method])  # fmt: skip
+        for alpha, (accuracy, density) in zip(by_alpha(records), means, strict=True):
+            axes.annotate(f"{alpha:g}", (accuracy.mean, density.mean), xytext=(5, 4), textcoords="offset points",
+                          fontsize=8, color=colour)  # fmt: skip
+    for method, records in references.items():
+        axes.scatter(spread(records, lambda r: r.accuracy).mean, spread(records, lambda r: r.mean_density).mean, s=70,
+                     color=METHOD_COLOURS[method], marker=METHOD_MARKERS[method], label=METHOD_NAMES[method], zorder=3)  # fmt: skip
+    if live:
+        axes.scatter([r.accuracy for r in live], [r.mean_density for r in live], s=110, facecolors="none",
+                     edgecolors=[METHOD_COLOURS[r.config.method.value] for r in live], linewidths=1.8,
+                     label="live runs")  # fmt: skip
+    axes.set_xlabel("test accuracy (%)")
+    axes.set_ylabel("mean slice density (% non-zero)")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper left")
+    return figure
+
+
+def training_curves(runs: Mapping[str, Record]) -> Figure:
+    """Training accuracy and mean slice density over the epochs of pre-training and fine-tuning.
+
+    Args:
+        runs: one record a method, the quantized network's among them.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    offset = len(runs["quantized"].epochs["epoch"])
+    for method, record in runs.items():
+        epochs = [epoch + (0 if method == "quantized" else offset) for epoch in record.epochs["epoch"]]
+        left.plot(epochs, record.epochs["accuracy"], color=METHOD_COLOURS[method], label=METHOD_NAMES[method])
+        right.plot(epochs, record.epochs["mean_density"], color=METHOD_COLOURS[method])
+    left.set_ylabel("training accuracy (%)")
+    right.set_ylabel("mean slice density (% non-zero)")
+    right.set_yscale("log")
+    right.yaxis.set_major_locator(FixedLocator([3, 5, 10, 20, 50]))
+    right.yaxis.set_major_formatter("{x:g}")
+    right.yaxis.set_minor_locator(NullLocator())
+    left.legend(loc="lower right")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.axvline(offset, color="0.6", lw=0.8, ls=":")
+    return figure
+

@@ -1,0 +1,141 @@
+"""The book's tables, from records to Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown
+
+from bitslice import analysis
+from bitslice.adc import power_saving, saberi_power, time_saving
+from bitslice.analysis import Claim, Spread, spread
+from bitslice.figures import METHOD_NAMES
+from bitslice.plots.adc import CLAIMED_BITS
+from bitslice.records import Record
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> Markdown:
+    """Rows of equal keys as a Markdown table; a line in its place where there are none."""
+    if not rows:
+        return Markdown("*No runs to show.*")
+    return Markdown(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+
+
+def claims(found: Iterable[Claim]) -> list[dict[str, Any]]:
+    """The claims table."""
+    return [
+        {"Claim": c.claim, "Claimed": c.claimed, "Reproduced": c.reproduced, "n": c.n, "Verdict": f"**{c.verdict}**"}
+        for c in found
+    ]
+
+
+def methods(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
+    """The paper's table: a row a method, runs of equal alpha, mean and standard deviation over seeds."""
+    rows = []
+    for method, records in runs.items():
+        alpha = records[0].config.alpha
+        row = {"Method": METHOD_NAMES[method], "alpha": "–" if alpha is None else f"{alpha:g}", "n": len(records)}
+        row["Accuracy (%)"] = spread(records, lambda r: r.accuracy).text()
+        for place, name in enumerate(CLAIMED_BITS):
+            row[f"{name} (%)"] = spread(records, lambda r, place=place: r.density[place]).text()  # type: ignore[misc]
+        row["Mean (%)"] = spread(records, lambda r: r.mean_density).text()
+        rows.append(row)
+    return rows
+
+
+def equal_accuracy(l1: Sequence[Record], bl1: Sequence[Record], levels: Iterable[float]) -> list[dict[str, Any]]:
+    """Mean densities of L1 and bit-slice L1 at equal accuracy, and their ratio seed by seed."""
+    rows = []
+    for level in levels:
+        ratio = analysis.density_ratio(l1, bl1, level)
+        if ratio is None:
+            continue
+        rows.append(
+            {
+                "Accuracy (%)": f"{level:.2f}",
+                "L1 density (%)": _text(analysis.density_at(l1, level)),
+                "Bit-slice L1 density (%)": _text(analysis.density_at(bl1, level)),
+                "L1 / bit-slice L1": ratio.text(unit="x"),
+                "n": ratio.n,
+                "2x claim": analysis.verdict(ratio, 2),
+            }
+        )
+    return rows
+
+
+def _text(value: Spread | None) -> str:
+    return "–" if value is None else value.text()
+
+
+def beside_released(live: Iterable[Record], released: Sequence[Record]) -> list[dict[str, Any]]:
+    """The reader's own runs beside the released ones of equal method, alpha and seed."""
+    rows = []
+    for record in live:
+        twin = next((r for r in released if (r.config.experiment, r.path.stem) == (record.config.experiment, record.path.stem)), None)
+        rows.append(
+            {
+                "Run": record.path.stem,
+                "Profile": record.config.profile.value,
+                "Accuracy, live (%)": f"{record.accuracy:.2f}",
+                "released (%)": "–" if twin is None else f"{twin.accuracy:.2f}",
+                "Mean density, live (%)": f"{record.mean_density:.2f}",
+                "released, density (%)": "–" if twin is None else f"{twin.mean_density:.2f}",
+            }
+        )
+    return rows
+
+
+def adc_bits(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
+    """Lossless ADC resolution by slice and method, and the mean power saving it gives by the capacitive model."""
+    rows: list[dict[str, Any]] = [
+        {"Network": "claimed for bit-slice L1", "n": "–"}
+        | {name: str(bits) for name, bits in CLAIMED_BITS.items()}
+        | {"ADC power saving": f"{_mean_saving(list(CLAIMED_BITS.values())):.1f}x"}
+    ]
+    for method, records in runs.items():
+        for kind in ("observed", "bound"):
+            bits = {name: analysis.slice_bits(records, name, kind) for name in CLAIMED_BITS}
+            saving = Spread(
+                tuple(_mean_saving([round(bits[name].values[i]) for name in CLAIMED_BITS]) for i in range(len(records)))
+            )
+            rows.append(
+                {"Network": f"{METHOD_NAMES[method]}, {kind}", "n": len(records)}
+                | {name: value.text(1) for name, value in bits.items()}
+                | {"ADC power saving": saving.text(1, "x")}
+            )
+    return rows
+
+
+def _mean_saving(bits: Sequence[int]) -> float:
+    """Power of four 8-bit ADCs over that of four ADCs with these ``bits``, which convert equally often."""
+    return len(bits) * saberi_power(8) / sum(saberi_power(max(b, 1)) for b in bits)
+
+
+def savings(resolutions: Iterable[int]) -> list[dict[str, Any]]:
+    """Savings of one ADC against 8 bits, by resolution."""
+    return [
+        {"ADC bits": str(bits), "Power saving": f"{power_saving(bits):.2f}x", "Time saving": f"{time_saving(bits):.2f}x"}
+        for bits in resolutions
+    ]
+
+
+def versions(found: Mapping[str, str], commit: str | None) -> list[dict[str, Any]]:
+    """Versions of what the book was built with."""
+    own = [{"Package": "bitslice, commit", "Version": commit or "unknown"}]
+    return own + [{"Package": name, "Version": version} for name, version in found.items()]
+
+
+def timings(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Where and how long groups of equal runs (all but seed and alpha) trained."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        source = record.provenance
+        key = (record.config.experiment, record.config.method.value, record.config.profile.value,
+               (source["commit"] or "unknown")[:12], source["device"], str(source["threads"]))  # fmt: skip
+        groups.setdefault(key, []).append(record)
+    names = ("Experiment", "Method", "Profile", "Commit", "Device", "Threads")
+    return [
+        dict(zip(names, key, strict=True))
+        | {"Runs": len(runs), "Seconds a run": spread(runs, lambda r: float(r.provenance["wall_seconds"])).text(0)}
+        for key, runs in groups.items()
+    ]

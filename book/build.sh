@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Gathers pages, executed notebooks and what they link to, then builds the book, which executes nothing itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source=build/book/source
+rm -rf build/book
+mkdir -p "$source/extra"
+cp -r book/. "$source/"
+cp build/executed/*.ipynb "$source/"
+cp -r figures notebooks results "$source/extra/"
+find "$source" -name __pycache__ -prune -exec rm -rf {} +
+jupyter-book build "$source" --config _config.yml --toc "$source/_toc.yml" --path-output build/book \
+  -W --keep-going --quiet
