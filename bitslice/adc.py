@@ -1,8 +1,9 @@
 """Bitline sums of mapped layers, and what they ask of the ADC.
 
-A layer of I inputs and O outputs becomes, per slice, two arrays of I wordlines x O bitlines: one holds the slices of its
-positive weights, one those of the negative ones. Wordlines are cut into tiles of ``rows``; inputs arrive bit by bit, so a
-bitline's sum adds the cells whose input bit is 1. An ADC of N bits with step 1 converts sums up to 2^N - 1 without loss.
+A layer of I inputs and O outputs becomes, per slice, two arrays of I wordlines x O bitlines: one holds the slices of
+its positive weights, one those of the negative ones. Wordlines are cut into tiles of ``rows``; inputs arrive bit by
+bit, so a bitline's sum adds the cells whose input bit is 1. An ADC of N bits with step 1 converts sums
+up to 2^N - 1 without loss.
 """
 
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ class BitlineSums:
 
     def clipped(self, bits: int) -> float:
         """Share of conversions (0 to 1) whose sum lies beyond ``2^bits - 1``."""
-        return float(self.counts[2**bits :].sum() / self.counts.sum())
+        return int(self.counts[2**bits :].sum()) / int(self.counts.sum())
 
 
 def layer_inputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -125,7 +126,7 @@ def as_matrix(layer: nn.Module, weights: Tensor, inputs: Tensor) -> tuple[Tensor
 
 
 def bit_planes(codes: Tensor, bits: int) -> Iterator[Tensor]:
-    """One-bit planes of the magnitudes of ``codes``, float 0/1; signed inputs take two phases, positive then negative."""
+    """One-bit planes of the magnitudes of ``codes``, float 0/1; signed inputs take two phases, positive first."""
     phases = [codes.clamp_min(0)]
     if bool((codes < 0).any()):
         phases.append((-codes).clamp_min(0))
@@ -147,16 +148,23 @@ def bitline_sums(
         batch: images at a time, which bounds memory.
 
     Raises:
-        BitsliceError: if ``rows`` is not positive or the cells do not divide the word.
+        BitsliceError: if ``rows`` is not positive, the cells do not divide the word, or the model is not quantized.
     """
     if rows < 1:
         raise BitsliceError(f"a crossbar has at least 1 row, not {rows}")
     weights = {t.name.rpartition(".")[0]: t for t in quantized_tensors(model) if t.name.endswith("weight")}
+    if not weights:
+        raise BitsliceError("bitline sums need a quantized model: call bitslice.quantize(model) first")
     slices = {
-        name: torch.stack([to_slices(t.codes().clamp_min(0), t.quantizer.bits, cell_bits),
-                           to_slices((-t.codes()).clamp_min(0), t.quantizer.bits, cell_bits)], dim=1).float()
+        name: torch.stack(
+            [
+                to_slices(t.codes().clamp_min(0), t.quantizer.bits, cell_bits),
+                to_slices((-t.codes()).clamp_min(0), t.quantizer.bits, cell_bits),
+            ],
+            dim=1,
+        ).float()
         for name, t in weights.items()
-    }  # (slices, signs, *weight shape)  # fmt: skip
+    }  # (slices, signs, *weight shape)
     count = len(next(iter(slices.values())))
     bounds = [0] * count
     histograms = [torch.zeros(rows * (2**cell_bits - 1) + 1, dtype=torch.int64) for _ in range(count)]

@@ -42,10 +42,10 @@ class Spread:
     def text(self, digits: int = 2, unit: str = "") -> str:
         """Mean and standard deviation.
 
-        >>> Spread((1.0, 2.0, 3.0)).text(1, "%")
+        >>> Spread((1.0, 2.0, 3.0)).text(1, "%").replace("\N{NO-BREAK SPACE}", " ")
         '2.0 ± 1.0%'
         """
-        return f"{self.mean:.{digits}f} ± {self.deviation:.{digits}f}{unit}"
+        return f"{self.mean:.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.deviation:.{digits}f}{unit}"
 
 
 def spread(records: Iterable[Record], quantity: Callable[[Record], float]) -> Spread:
@@ -181,9 +181,9 @@ def finding(l1: Sequence[Record], bl1: Sequence[Record], at: Sequence[float]) ->
     sparser = [f"{level:.2f}%" for level, ratio in ratios.items() if ratio.mean > 1]
     return (
         f"**Finding.** Between {min(ratios):.2f}% and {max(ratios):.2f}% accuracy, L1 leaves between "
-        f"{ratios[worst].text(unit='x')} (at {worst:.2f}%) and {ratios[best].text(unit='x')} (at {best:.2f}%) the density "
-        f"of bit-slice L1. The claimed 2x holds at {', '.join(holds) or 'none'} of the accuracies compared; bit-slice L1 "
-        f"is sparser at all at {', '.join(sparser) or 'none'} of them."
+        f"{ratios[worst].text(unit='x')} (at {worst:.2f}%) and {ratios[best].text(unit='x')} (at {best:.2f}%) the "
+        f"density of bit-slice L1. The claimed 2x holds at {', '.join(holds) or 'none'} of the accuracies compared; "
+        f"bit-slice L1 is sparser at all at {', '.join(sparser) or 'none'} of them."
     )
 
 

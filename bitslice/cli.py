@@ -86,8 +86,9 @@ def _results(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps(summary))
         else:
-            density = " ".join(f"{share:6.2f}" for share in record.density)
-            print(f"{record.path.as_posix():48} {record.accuracy:6.2f}%  B3..B0 {density}  mean {record.mean_density:6.2f}%")
+            shares = " ".join(f"{share:6.2f}" for share in record.density)
+            name = record.path.as_posix()
+            print(f"{name:48} {record.accuracy:6.2f}%  B3..B0 {shares}  mean {record.mean_density:6.2f}%")
 
 
 def _notebook(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _mnist_from_torchvision(scratch: Path) -> dict[str, bytes] | None:
 
     try:
         MNIST(str(scratch), download=True)
-    except (RuntimeError, OSError):
+    except (RuntimeError, OSError, HTTPException):
         return None
     raw = scratch / "MNIST" / "raw"
     return {name: (raw / name).read_bytes() for name in MNIST_FILES}

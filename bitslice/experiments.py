@@ -130,8 +130,9 @@ class Config:
             return Stage(**{**fields, "regularizer": None if kind is None else RegularizerKind(kind)})
 
         enums = {"method": Method, "profile": Profile, "rounding": Rounding, "input_scaling": InputScaling}
-        converted = {key: enums[key](value) if key in enums else value for key, value in values.items()}
-        return cls(**{**converted, "pretrain": stage(values["pretrain"]), "finetune": stage(values["finetune"])})
+        converted: dict[str, Any] = {key: enums[key](value) if key in enums else value for key, value in values.items()}
+        converted |= {name: stage(values[name]) for name in ("pretrain", "finetune")}
+        return cls(**converted)
 
 
 def differing_fields(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -153,6 +154,13 @@ def check_alpha(alpha: float) -> float:
     return alpha
 
 
+def check_seed(seed: int) -> int:
+    """Raise unless every generator takes ``seed``."""
+    if not 0 <= seed < 2**63:
+        raise BitsliceError(f"seed must lie between 0 and 2^63 - 1, not {seed}")
+    return seed
+
+
 def mnist(
     method: Method,
     profile: Profile = Profile.QUICK,
@@ -172,7 +180,8 @@ def mnist(
         input_scaling: how pixels enter the network.
 
     Raises:
-        BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer.
+        BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer; if the seed is
+            negative.
     """
     kind = {Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}.get(method)
     default = {Method.L1: 10.0, Method.BL1: 0.5}.get(method, 0.0)
@@ -189,7 +198,7 @@ def mnist(
         network="mlp",
         method=method,
         profile=profile,
-        seed=seed,
+        seed=check_seed(seed),
         bits=8,
         activation_bits=8,
         rounding=Rounding.NEAREST,

@@ -1,7 +1,8 @@
 """One style for all figures, and the three files and one book entry that each figure becomes.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers and, by lightness, in grey print. Inside the book a figure
-is an inline SVG whose text takes the colour of the page, so that it reads in the light and in the dark theme.
+Colours are Okabe and Ito's, told apart by colour-blind readers; in grey print methods differ by lightness and marker,
+slices by their place. Inside the book a figure is an inline SVG whose text takes the colour of the page, so that it
+reads in the light and in the dark theme.
 """
 
 import html
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -35,24 +37,24 @@ METHOD_NAMES = {"quantized": "Quantized", "pruned": "Pruned", "l1": "L1", "bl1":
 def use_style() -> None:
     """Set the style of every figure that follows."""
     sns.set_theme(context="notebook", style="ticks", palette=list(SLICE_COLOURS.values()))
-    mpl.rcParams.update(
-        {
-            "figure.figsize": (7.0, 3.6),
-            "figure.constrained_layout.use": True,
-            "font.size": 11,
-            "axes.titlesize": 11,
-            "axes.labelsize": 11,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "legend.frameon": False,
-            "legend.fontsize": 10,
-            "svg.hashsalt": "bitslice",
-            "pdf.fonttype": 42,
-            "text.color": INK,
-            **{f"{item}.color": INK for item in ("xtick", "ytick")},
-            **{f"axes.{item}color": INK for item in ("edge", "label", "title")},
-        }
-    )
+    settings: dict[Any, Any] = {
+        "figure.figsize": (7.0, 3.6),
+        "figure.constrained_layout.use": True,
+        "font.size": 11,
+        "axes.titlesize": 11,
+        "axes.labelsize": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "legend.fontsize": 10,
+        "patch.edgecolor": "none",
+        "svg.hashsalt": "bitslice",
+        "pdf.fonttype": 42,
+        "text.color": INK,
+        **{f"{item}.color": INK for item in ("xtick", "ytick")},
+        **{f"axes.{item}color": INK for item in ("edge", "label", "title")},
+    }
+    mpl.rcParams.update(settings)
 
 
 class Page:
@@ -85,7 +87,7 @@ class Page:
                 figure.savefig(path, format=suffix, dpi=200, facecolor="white", metadata=metadata)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata=stamps["svg"])
-        mpl.pyplot.close(figure)
+        plt.close(figure)
         return Shown(name, inline_svg(text.getvalue(), caption), self.caption(name, caption, list(records)))
 
     def caption(self, name: str, caption: str, records: list[Record]) -> str:
@@ -106,7 +108,10 @@ class Shown:
         self.name, self.svg, self.caption = name, svg, caption
 
     def _repr_html_(self) -> str:
-        return f'<figure class="plot" id="{self.name}">{self.svg}<figcaption>{self.caption}</figcaption></figure>'
+        return (
+            f'<figure class="plot" id="{self.name}"><div class="canvas">{self.svg}</div>'
+            f"<figcaption>{self.caption}</figcaption></figure>"
+        )
 
 
 def assignments(parameters: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
@@ -16,6 +17,15 @@ SOURCES = Path("notebooks")
 
 EXECUTED = Path("build/notebooks")
 """Where executed notebooks go unless told otherwise."""
+
+
+class _LocalKernel(AsyncKernelManager):
+    """A kernel reached through files instead of TCP ports: nothing listens, and parallel kernels cannot collide."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transport = "ipc"
+
 
 Value = int | float | str | bool
 
@@ -83,7 +93,12 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
     try:
         with atomic_write(output) as path:
             papermill.execute_notebook(
-                str(source(name)), str(path), parameters=values, kernel_name="python3", cwd=".", log_output=False
+                str(source(name)),
+                str(path),
+                parameters=values,
+                kernel_name="python3",
+                cwd=".",
+                kernel_manager_class=_LocalKernel,
             )
             fold_parameters(path)
     except papermill.PapermillExecutionError as error:
@@ -92,10 +107,12 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
 
 
 def fold_parameters(path: Path) -> None:
-    """Fold the parameter cells of an executed notebook away, so that they do not clutter its page."""
+    """Fold the parameters cell of an executed notebook and drop the injected one, so that neither clutters its page."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        if {"parameters", "injected-parameters"} & set(tags):
+        if "parameters" in tags and "remove-input" not in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
+        elif "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "remove-input"]
     nbformat.write(notebook, path)

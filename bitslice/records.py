@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bitslice import models
 from bitslice.errors import BitsliceError
@@ -101,7 +100,8 @@ class Record:
 
     def network(self) -> nn.Module:
         """The trained quantized network, in evaluation mode, rebuilt from its integer weights."""
-        model = quantize(models.build(self.config.network), self.config.bits, self.config.activation_bits)
+        config = self.config
+        model = quantize(models.build(config.network), config.bits, config.activation_bits, config.rounding)
         import_codes(model, load_arrays(self.weights_path()))
         return model.eval()
 
@@ -133,7 +133,7 @@ def read(path: Path) -> Record:
         return Record(path=path, **{**fields, "config": Config.from_dict(fields["config"])})
     except FileNotFoundError as error:
         raise BitsliceError(f"no record at {path}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BitsliceError(f"{path} is not a record: {error}") from error
 
 
@@ -162,11 +162,11 @@ def load_arrays(path: Path) -> Arrays:
         BitsliceError: if the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise BitsliceError(f"no weights at {path}") from error
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile raise many kinds for a damaged file
         raise BitsliceError(f"{path} is damaged: {error}") from error
 
 
@@ -180,15 +180,18 @@ def _exponents(model: nn.Module) -> Iterator[tuple[str, FixedPoint]]:
             yield f"{owner}.input" if owner else "input", cast(FixedPoint, module)
 
 
+def _float_state(model: nn.Module) -> dict[str, Tensor]:
+    """What of a model's state is not quantized, batch norm above all."""
+    quantized = ("parametrizations.", "input_quantizer.")
+    return {name: value for name, value in model.state_dict().items() if not any(part in name for part in quantized)}
+
+
 def export_codes(model: nn.Module) -> Arrays:
     """A quantized network as arrays: int16 codes, int8 exponents (log2 of each step), other state in float."""
     arrays: Arrays = {tensor.name: tensor.codes().cpu().numpy().astype(np.int16) for tensor in quantized_tensors(model)}
     for name, quantizer in _exponents(model):
         arrays[f"{name}.exponent"] = quantizer.step.log2().round().cpu().numpy().astype(np.int8)
-    for name, value in model.state_dict().items():
-        if "parametrizations." not in name and "input_quantizer." not in name:
-            arrays[name] = value.cpu().numpy()
-    return arrays
+    return arrays | {name: value.cpu().numpy() for name, value in _float_state(model).items()}
 
 
 def import_codes(model: nn.Module, arrays: Arrays) -> None:
@@ -197,20 +200,21 @@ def import_codes(model: nn.Module, arrays: Arrays) -> None:
     Raises:
         BitsliceError: if the arrays are not this network's.
     """
-    try:
-        for name, quantizer in _exponents(model):
-            quantizer.step = torch.tensor(2.0 ** int(arrays[f"{name}.exponent"]))
-        with torch.no_grad():
-            for tensor in quantized_tensors(model):
-                tensor.original.copy_(torch.from_numpy(arrays[tensor.name].astype(np.float32)) * tensor.quantizer.step)
-        rest = {
-            name: torch.from_numpy(arrays[name])
-            for name in model.state_dict()
-            if "parametrizations." not in name and "input_quantizer." not in name
-        }
-        model.load_state_dict(rest, strict=False)
-    except (KeyError, RuntimeError) as error:
-        raise BitsliceError(f"these weights belong to another network: {error}") from error
+    state = _float_state(model)
+    shapes = {f"{name}.exponent": torch.Size() for name, _ in _exponents(model)}
+    shapes |= {tensor.name: tensor.original.shape for tensor in quantized_tensors(model)}
+    shapes |= {name: value.shape for name, value in state.items()}
+    for name in sorted(shapes.keys() | arrays.keys()):
+        if name not in arrays or shapes.get(name) != arrays[name].shape:
+            raise BitsliceError(
+                f"these weights belong to another network: {name} is missing, unknown or of another size"
+            )
+    for name, quantizer in _exponents(model):
+        quantizer.step = torch.tensor(2.0 ** int(arrays[f"{name}.exponent"]))
+    with torch.no_grad():
+        for tensor in quantized_tensors(model):
+            tensor.original.copy_(torch.from_numpy(arrays[tensor.name].astype(np.float32)) * tensor.quantizer.step)
+    model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in state}, strict=False)
 
 
 def provenance(device: torch.device, threads: int, seconds: float) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class _SliceSum(torch.autograd.Function):
     def forward(ctx: Any, w: Tensor, step: Tensor, value_table: Tensor, pull_table: Tensor) -> Tensor:
         largest = len(value_table) // 2
         # Rounding is to nearest here whatever the quantizer does: the surrogate is the authors'.
-        index = (w / step).round_().clamp_(-largest, largest).add_(largest).to(torch.int32).flatten()
+        # Weights that have diverged to NaN must not index beyond the tables; the loss is NaN without their help.
+        index = (w / step).round_().nan_to_num_(0).clamp_(-largest, largest).add_(largest).to(torch.int32).flatten()
         ctx.save_for_backward((pull_table / step).index_select(0, index).view_as(w))
         return value_table.index_select(0, index).sum()
 
@@ -106,8 +107,8 @@ class BitSliceL1(Regularizer):
     def total(self, tensor: QuantizedTensor) -> Tensor:
         bits = tensor.quantizer.bits
         value, pull = (t.to(tensor.original.device) for t in slice_tables(bits, self.cell_bits))
-        sum_of_slices = _SliceSum.apply(tensor.original, tensor.quantizer.step, value, pull)  # type: ignore[no-untyped-call]
-        return cast(Tensor, sum_of_slices) / slice_count(bits, self.cell_bits)
+        total = _SliceSum.apply(tensor.original, tensor.quantizer.step, value, pull)  # type: ignore[no-untyped-call]
+        return cast(Tensor, total) / slice_count(bits, self.cell_bits)
 
 
 class RegularizerKind(enum.Enum):

@@ -26,6 +26,8 @@ def slice_count(bits: int = 8, cell_bits: int = 2) -> int:
 def to_slices(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:
     """Slices of the magnitudes of integer ``codes``, B0 first: shape ``(slices, *codes.shape)``, uint8.
 
+    Cells wider than 8 bits give int32.
+
     >>> to_slices(torch.tensor([228, -27])).T
     tensor([[0, 1, 2, 3],
             [3, 2, 1, 0]], dtype=torch.uint8)
@@ -38,7 +40,7 @@ def to_slices(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:
     if magnitude.numel() and int(magnitude.max()) >= 2**bits:
         raise BitsliceError(f"code {int(magnitude.max())} does not fit {bits} bits")
     levels = [(magnitude >> (cell_bits * k)) & (2**cell_bits - 1) for k in range(count)]
-    return torch.stack(levels).to(torch.uint8)
+    return torch.stack(levels).to(torch.uint8 if cell_bits <= 8 else torch.int32)
 
 
 def from_slices(slices: Tensor, cell_bits: int = 2) -> Tensor:

@@ -71,7 +71,10 @@ def beside_released(live: Iterable[Record], released: Sequence[Record]) -> list[
     """The reader's own runs beside the released ones of equal method, alpha and seed."""
     rows = []
     for record in live:
-        twin = next((r for r in released if (r.config.experiment, r.path.stem) == (record.config.experiment, record.path.stem)), None)
+        twin = next(
+            (r for r in released if (r.config.experiment, r.path.stem) == (record.config.experiment, record.path.stem)),
+            None,
+        )
         rows.append(
             {
                 "Run": record.path.stem,
@@ -114,7 +117,11 @@ def _mean_saving(bits: Sequence[int]) -> float:
 def savings(resolutions: Iterable[int]) -> list[dict[str, Any]]:
     """Savings of one ADC against 8 bits, by resolution."""
     return [
-        {"ADC bits": str(bits), "Power saving": f"{power_saving(bits):.2f}x", "Time saving": f"{time_saving(bits):.2f}x"}
+        {
+            "ADC bits": str(bits),
+            "Power saving": f"{power_saving(bits):.2f}x",
+            "Time saving": f"{time_saving(bits):.2f}x",
+        }
         for bits in resolutions
     ]
 
@@ -130,8 +137,14 @@ def timings(records: Iterable[Record]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         source = record.provenance
-        key = (record.config.experiment, record.config.method.value, record.config.profile.value,
-               (source["commit"] or "unknown")[:12], source["device"], str(source["threads"]))  # fmt: skip
+        key = (
+            record.config.experiment,
+            record.config.method.value,
+            record.config.profile.value,
+            (source["commit"] or "unknown")[:12],
+            source["device"],
+            str(source["threads"]),
+        )
         groups.setdefault(key, []).append(record)
     names = ("Experiment", "Method", "Profile", "Commit", "Device", "Threads")
     return [

@@ -4,6 +4,7 @@ The last epoch is the result: the test set is touched once, at the end, and choo
 seed, stage and epoch alone, so a run that was interrupted goes on from its checkpoint as if nothing had happened.
 """
 
+import io
 import json
 import sys
 import time
@@ -20,7 +21,7 @@ from bitslice.adc import bitline_sums
 from bitslice.data import Images
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, InputScaling, Method, Stage, differing_fields
-from bitslice.files import atomic_write, sha256
+from bitslice.files import atomic_write, check_writable, sha256
 from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.records import Record
 from bitslice.slices import density
@@ -81,9 +82,7 @@ class Run:
         self.report = report
         self.checkpoint_seconds = checkpoint_seconds
         self.checkpoint = folder / f"{config.name}.checkpoint"
-        self.history: dict[str, list[Any]] = {
-            key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")
-        }
+        self.history: dict[str, list[Any]] = {key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")}
         self.seconds = 0.0  # spent by earlier, interrupted attempts
         self.started = time.monotonic()
 
@@ -116,9 +115,14 @@ class Run:
                 saved = now
 
     def epoch(
-        self, model: nn.Module, images: Images, optimizer: torch.optim.Optimizer, stage: Stage,
-        regularizer: Callable[[], Tensor] | None, epoch: int,
-    ) -> tuple[float, float]:  # fmt: skip
+        self,
+        model: nn.Module,
+        images: Images,
+        optimizer: torch.optim.Optimizer,
+        stage: Stage,
+        regularizer: Callable[[], Tensor] | None,
+        epoch: int,
+    ) -> tuple[float, float]:
         """One pass over ``images``: mean loss and training accuracy in percent."""
         model.train()
         seed = [self.config.seed, epoch, int(self.config.method is not Method.QUANTIZED)]
@@ -133,7 +137,7 @@ class Run:
             if regularizer is not None:
                 loss = loss + stage.alpha * regularizer()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total_loss += loss.detach() * len(chosen)
             correct += (logits.detach().argmax(dim=1) == labels).sum()
@@ -150,7 +154,9 @@ class Run:
             "seconds": self.elapsed(),
         }
         with atomic_write(self.checkpoint) as path:
-            torch.save(state, path)
+            buffer = io.BytesIO()  # torch.save to a path raises no OSError on a full disk
+            torch.save(state, buffer)
+            path.write_bytes(buffer.getbuffer())
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Load the checkpoint, if there is one; gives the number of epochs done."""
@@ -158,9 +164,10 @@ class Run:
             return 0
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            config = state["config"]
         except Exception as error:  # torch.load raises many kinds for a damaged file
             raise BitsliceError(f"{self.checkpoint} is damaged: delete it and run again") from error
-        refuse_other_config(self.checkpoint, self.config, state["config"])
+        refuse_other_config(self.checkpoint, self.config, config)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         self.history, self.seconds = state["history"], state["seconds"]
@@ -190,6 +197,8 @@ def load_state(model: nn.Module, config: Config, folder: Path) -> None:
     """Load what :func:`save_state` kept; refuses the state of another configuration."""
     path = state_path(config, folder)
     arrays = records.load_arrays(path)
+    if "config" not in arrays:
+        raise BitsliceError(f"{path} is damaged: it has no configuration")
     refuse_other_config(path, config, json.loads(str(arrays.pop("config"))))
     model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
 
@@ -216,10 +225,18 @@ def run(
         checkpoint_seconds: least time between two checkpoints.
 
     Raises:
-        BitsliceError: if the loss diverges, the folder cannot be written, or holds files of another configuration.
+        BitsliceError: if the loss diverges, the device is not there, the folder cannot be written, or holds files of
+            another configuration.
     """
+    if threads < 1:
+        raise BitsliceError(f"training needs at least 1 thread, not {threads}")
+    try:
+        target = torch.device(device)
+        torch.zeros((), device=target)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise BitsliceError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     torch.set_num_threads(threads)
-    target = torch.device(device)
+    check_writable(folder)
     this = Run(config, folder, target, report, checkpoint_seconds)
     fetch = DATA_SETS[config.experiment]
     train_images = fetch(True).first(config.train_images).to(target)

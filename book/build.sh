@@ -9,5 +9,5 @@ cp -r book/. "$source/"
 cp build/executed/*.ipynb "$source/"
 cp -r figures notebooks results "$source/extra/"
 find "$source" -name __pycache__ -prune -exec rm -rf {} +
-jupyter-book build "$source" --config _config.yml --toc "$source/_toc.yml" --path-output build/book \
+jupyter-book build "$source" --config _config.yml --path-output build/book \
   -W --keep-going --quiet

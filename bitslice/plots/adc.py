@@ -29,7 +29,9 @@ def sums_by_slice(sums: Sequence[BitlineSums]) -> Figure:
         if name in CLAIMED_BITS:
             bits = CLAIMED_BITS[name]
             panel.axvline(2**bits - 0.5, color="0.4", lw=1, ls="--")
-            panel.set_title(f"{name}: {100 * slice_sums.clipped(bits):.2g}% beyond {bits} bit" + "s" * (bits != 1), fontsize=10)
+            panel.set_title(
+                f"{name}: {100 * slice_sums.clipped(bits):.2g}% beyond {bits} bit" + "s" * (bits != 1), fontsize=10
+            )
         panel.set_xlabel("bitline sum")
         panel.set_yscale("log")
     panels[0].set_ylabel("share of conversions")
@@ -49,7 +51,13 @@ def bits_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
         observed = [slice_bits(records, name, "observed") for name in SLICE_COLOURS]
         bound = [slice_bits(records, name, "bound") for name in SLICE_COLOURS]
         axes.bar(positions, [s.mean for s in bound], width * 0.95, color=METHOD_COLOURS[method], alpha=0.3)
-        axes.bar(positions, [s.mean for s in observed], width * 0.95, color=METHOD_COLOURS[method], label=METHOD_NAMES[method])
+        axes.bar(
+            positions,
+            [s.mean for s in observed],
+            width * 0.95,
+            color=METHOD_COLOURS[method],
+            label=METHOD_NAMES[method],
+        )
     for place, bits in enumerate(CLAIMED_BITS[name] for name in SLICE_COLOURS):
         label = "claimed for bit-slice L1" if place == 0 else None
         axes.plot([place - 0.45, place + 0.45], [bits, bits], color="0.45", lw=2, ls="--", label=label)

@@ -24,9 +24,16 @@ def density_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
         columns = [spread(records, lambda r, k=k: r.density[k]) for k in range(4)]  # type: ignore[misc]
         columns.append(spread(records, lambda r: r.mean_density))
         positions = np.arange(len(columns)) + (place - (len(runs) - 1) / 2) * width
-        axes.bar(positions, [c.mean for c in columns], width, yerr=[c.deviation for c in columns], capsize=2,
-                 color=METHOD_COLOURS[method], label=f"{METHOD_NAMES[method]} (n={len(records)})",
-                 error_kw={"ecolor": "0.4", "lw": 1})  # fmt: skip
+        axes.bar(
+            positions,
+            [c.mean for c in columns],
+            width,
+            yerr=[c.deviation for c in columns],
+            capsize=2,
+            color=METHOD_COLOURS[method],
+            label=f"{METHOD_NAMES[method]} (n={len(records)})",
+            error_kw={"ecolor": "0.4", "lw": 1},
+        )
     axes.set_xticks(range(5), [*SLICE_COLOURS, "mean"])
     axes.set_ylabel("non-zero cells (%)")
     axes.legend(loc="upper left")
@@ -46,22 +53,60 @@ def accuracy_against_density(
     figure, axes = plt.subplots(figsize=(8, 4.4))
     for method, records in sweeps.items():
         colour, marker = METHOD_COLOURS[method], METHOD_MARKERS[method]
-        axes.scatter([r.accuracy for r in records], [r.mean_density for r in records], s=12, color=colour, alpha=0.35,
-                     marker=marker, linewidths=0)  # fmt: skip
-        means = [(spread(g, lambda r: r.accuracy), spread(g, lambda r: r.mean_density)) for g in by_alpha(records).values()]
-        axes.errorbar([a.mean for a, _ in means], [d.mean for _, d in means], xerr=[a.deviation for a, _ in means],
-                      yerr=[d.deviation for _, d in means], fmt=f"{marker}-", color=colour, ms=6, lw=1.4, capsize=2,
-                      elinewidth=0.8, label=METHOD_NAMES[method])  # fmt: skip
+        axes.scatter(
+            [r.accuracy for r in records],
+            [r.mean_density for r in records],
+            s=12,
+            color=colour,
+            alpha=0.35,
+            marker=marker,
+            linewidths=0,
+        )
+        means = [
+            (spread(g, lambda r: r.accuracy), spread(g, lambda r: r.mean_density)) for g in by_alpha(records).values()
+        ]
+        axes.errorbar(
+            [a.mean for a, _ in means],
+            [d.mean for _, d in means],
+            xerr=[a.deviation for a, _ in means],
+            yerr=[d.deviation for _, d in means],
+            fmt=f"{marker}-",
+            color=colour,
+            ms=6,
+            lw=1.4,
+            capsize=2,
+            elinewidth=0.8,
+            label=METHOD_NAMES[method],
+        )
         for alpha, (accuracy, density) in zip(by_alpha(records), means, strict=True):
-            axes.annotate(f"{alpha:g}", (accuracy.mean, density.mean), xytext=(5, 4), textcoords="offset points",
-                          fontsize=8, color=colour)  # fmt: skip
+            axes.annotate(
+                f"{alpha:g}",
+                (accuracy.mean, density.mean),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=8,
+                color=colour,
+            )
     for method, records in references.items():
-        axes.scatter(spread(records, lambda r: r.accuracy).mean, spread(records, lambda r: r.mean_density).mean, s=70,
-                     color=METHOD_COLOURS[method], marker=METHOD_MARKERS[method], label=METHOD_NAMES[method], zorder=3)  # fmt: skip
+        axes.scatter(
+            spread(records, lambda r: r.accuracy).mean,
+            spread(records, lambda r: r.mean_density).mean,
+            s=70,
+            color=METHOD_COLOURS[method],
+            marker=METHOD_MARKERS[method],
+            label=METHOD_NAMES[method],
+            zorder=3,
+        )
     if live:
-        axes.scatter([r.accuracy for r in live], [r.mean_density for r in live], s=110, facecolors="none",
-                     edgecolors=[METHOD_COLOURS[r.config.method.value] for r in live], linewidths=1.8,
-                     label="live runs")  # fmt: skip
+        axes.scatter(
+            [r.accuracy for r in live],
+            [r.mean_density for r in live],
+            s=110,
+            facecolors="none",
+            edgecolors=[METHOD_COLOURS[r.config.method.value] for r in live],
+            linewidths=1.8,
+            label="live runs",
+        )
     axes.set_xlabel("test accuracy (%)")
     axes.set_ylabel("mean slice density (% non-zero)")
     axes.set_ylim(bottom=0)
@@ -92,4 +137,3 @@ def training_curves(runs: Mapping[str, Record]) -> Figure:
         axes.set_xlabel("epoch")
         axes.axvline(offset, color="0.6", lw=0.8, ls=":")
     return figure
-

@@ -76,7 +76,9 @@ def code_histogram(codes: Mapping[str, Tensor], largest: int = 68) -> Figure:
     for axes, (method, values) in zip(panels, codes.items(), strict=True):
         counts = torch.bincount(values.abs().flatten(), minlength=256)[1 : largest + 1]
         axes.bar(range(1, largest + 1), counts.numpy(), color=METHOD_COLOURS[method], width=0.8)
-        axes.set_title(f"{METHOD_NAMES[method]}: {int(values.count_nonzero()):,} of {values.numel():,} not zero", loc="left")
+        axes.set_title(
+            f"{METHOD_NAMES[method]}: {int(values.count_nonzero()):,} of {values.numel():,} not zero", loc="left"
+        )
         axes.set_ylabel("weights")
     panels[-1].set_xticks([1, *range(4, largest + 1, 4)])
     panels[-1].set_xlabel("code of |w|")

@@ -1,0 +1,151 @@
+"""From records to claims, on records with known numbers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitslice import analysis, tables
+from bitslice.analysis import Front, Spread
+from bitslice.errors import BitsliceError
+from bitslice.experiments import Method, Profile, mnist
+from bitslice.records import Record
+
+
+def record(method: Method, seed: int, alpha: float | None, accuracy: float, density: float, top: int = 15) -> Record:
+    config = mnist(method, Profile.PAPER, seed, alpha)
+    return Record(
+        path=Path(f"results/mnist/{config.name}.json"),
+        config=config,
+        epochs={key: [1, 2] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")},
+        final={
+            "accuracy": accuracy,
+            "density": [density] * 4,
+            "mean_density": density,
+            "layers": {"1.weight": {"size": 78400, "density": [density] * 4}},
+            "adc": {name: {"bound": 2 * top, "observed": top} for name in ("B0", "B1", "B2", "B3")},
+        },
+        after_pruning=None,
+        weights={"file": f"{config.name}.npz", "sha256": ""},
+        provenance={"commit": "0" * 40, "device": "a CPU", "threads": 1, "wall_seconds": 60.0 + seed},
+    )
+
+
+def sweep(method: Method, scale: float) -> list[Record]:
+    """Density ``scale * (accuracy - 90)`` for two seeds, at alphas around the default."""
+    default = mnist(method).alpha
+    assert default is not None
+    return [
+        record(method, seed, default * factor, accuracy + seed / 10, scale * (accuracy + seed / 10 - 90))
+        for seed in (0, 1)
+        for factor, accuracy in ((0.5, 98.0), (1.0, 97.0), (2.0, 95.0))
+    ]
+
+
+def test_the_ratio_at_equal_accuracy_is_the_ratio_of_the_fronts() -> None:
+    ratio = analysis.density_ratio(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), 96.2)
+    assert ratio is not None
+    assert ratio.values == pytest.approx((2.0, 2.0))
+
+
+def test_no_ratio_outside_what_both_sweeps_cover() -> None:
+    assert analysis.density_ratio(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), 99.0) is None
+
+
+def test_levels_lie_on_every_seeds_front() -> None:
+    found = analysis.levels(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), step=0.5)
+    assert found == [95.5, 96.0, 96.5, 97.0, 97.5, 98.0]
+
+
+def test_the_finding_states_what_holds() -> None:
+    l1, bl1 = sweep(Method.L1, 3.0), sweep(Method.BL1, 1.0)
+    text = analysis.finding(l1, bl1, [96.0, 97.0])
+    assert "2x holds at 96.00%, 97.00%" in text
+    assert "2x holds at none" in analysis.finding(l1, sweep(Method.BL1, 3.0), [96.0, 97.0])
+    assert "no accuracy" in analysis.finding(l1, [], [])
+
+
+@given(st.lists(st.tuples(st.floats(90, 99), st.floats(0.1, 50)), min_size=1, max_size=20))
+def test_no_point_beats_the_front(points: list[tuple[float, float]]) -> None:
+    front = Front.of(points)
+    assert list(front.accuracy) == sorted(set(front.accuracy))
+    assert list(front.density) == sorted(set(front.density))
+    for accuracy, density in points:
+        at = front.at(min(max(accuracy, front.accuracy[0]), front.accuracy[-1]))
+        better = [d for a, d in zip(front.accuracy, front.density, strict=True) if a >= accuracy]
+        assert at is not None
+        assert better
+        assert min(better) <= density
+
+
+def test_claims_are_judged_by_mean_and_spread() -> None:
+    runs = [record(Method.PRUNED, seed, None, 97.5, 10.0 + seed / 10) for seed in (0, 1)]
+    claims = analysis.mnist_claims([*runs, *sweep(Method.L1, 3.0), *sweep(Method.BL1, 1.0)])
+    verdicts = {claim.claim: claim.verdict for claim in claims}
+    assert verdicts["Sparser slices than L1, authors' settings"] == "holds"
+    assert verdicts["Sparser slices than pruning alone, authors' settings"] == "does not hold"
+    assert [claim.verdict for claim in claims[-4:]] == ["does not hold"] * 4
+    assert all(claim.n == 2 for claim in claims)
+
+
+def test_an_adc_claim_holds_when_every_seed_keeps_it() -> None:
+    runs = [record(method, 0, None, 97.5, 5.0, top=1) for method in (Method.PRUNED, Method.L1, Method.BL1)]
+    assert [claim.verdict for claim in analysis.mnist_claims(runs)[-4:]] == ["holds"] * 4
+
+
+def test_missing_methods_are_named() -> None:
+    with pytest.raises(BitsliceError, match="no released MNIST records for method pruned"):
+        analysis.mnist_claims(sweep(Method.L1, 1.0))
+
+
+def test_nothing_to_average_is_an_error() -> None:
+    with pytest.raises(BitsliceError, match="no records"):
+        analysis.spread([], lambda r: r.accuracy)
+
+
+def test_one_seed_has_no_spread() -> None:
+    assert Spread((2.0,)).deviation == 0.0
+
+
+def test_the_method_table_has_a_row_a_method() -> None:
+    runs = {"l1": analysis.at_default_alpha(sweep(Method.L1, 3.0)), "pruned": [record(Method.PRUNED, 0, None, 97, 9)]}
+    rows = tables.methods(runs)
+    assert [(row["Method"], row["alpha"], row["n"]) for row in rows] == [("L1", "10", 2), ("Pruned", "–", 1)]
+    assert rows[1]["B3 (%)"].startswith("9.00")
+
+
+def test_the_adc_table_shows_claim_bits_and_saving() -> None:
+    rows = tables.adc_bits({"bl1": [record(Method.BL1, 0, None, 97, 5, top=7)]})
+    assert [rows[0][name] for name in ("B3", "B2", "B1", "B0")] == ["1", "3", "3", "3"]
+    assert rows[1]["B3"].startswith("3.0")
+    assert rows[1]["ADC power saving"].startswith("14.2")
+    assert rows[2]["B3"].startswith("4.0")
+
+
+def test_live_runs_stand_beside_their_released_twins() -> None:
+    released = [record(Method.BL1, 0, None, 97.5, 5.0)]
+    live = [replace(released[0], path=Path("build/bl1-s0.json")), record(Method.BL1, 1, None, 96.0, 6.0)]
+    rows = tables.beside_released(live, released)
+    assert [row["released (%)"] for row in rows] == ["97.50", "–"]
+
+
+def test_tables_are_markdown_and_empty_ones_say_so() -> None:
+    text = tables.markdown(tables.savings([1, 8])).data
+    assert "28.44x" in text
+    assert "| 8 " in text
+    assert tables.markdown([]).data == "*No runs to show.*"
+
+
+def test_equal_accuracy_leaves_out_what_cannot_be_compared() -> None:
+    rows = tables.equal_accuracy(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), [96.0, 99.9])
+    assert [row["Accuracy (%)"] for row in rows] == ["96.00"]
+    assert rows[0]["2x claim"] in {"holds", "within the spread"}
+
+
+def test_timings_group_equal_runs() -> None:
+    rows = tables.timings(sweep(Method.L1, 3.0))
+    assert len(rows) == 1
+    assert rows[0]["Runs"] == 6
+    assert rows[0]["Seconds a run"].startswith("60") or rows[0]["Seconds a run"].startswith("61")

@@ -1,0 +1,141 @@
+"""Every figure is drawn from small inputs and says what it should; files and book entries are as promised."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from bitslice.adc import BitlineSums
+from bitslice.analysis import at_default_alpha
+from bitslice.experiments import Method
+from bitslice.figures import INK, METHOD_COLOURS, Page, record_links
+from bitslice.plots import adc, idea, mnist, regularizer, slices
+from tests.test_analysis import record, sweep
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    return Page("adc", folder=tmp_path, rows=64, record="x<y")
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(plt.Text))
+
+
+def test_a_figure_becomes_three_files_and_a_themed_entry(page: Page, tmp_path: Path) -> None:
+    figure, axes = plt.subplots()
+    axes.set_xlabel("codes")
+    shown = page.show(figure, "simple", "A < B", [record(Method.BL1, 0, None, 97, 5)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["simple.pdf", "simple.png", "simple.svg"]
+    assert (tmp_path / "simple.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "simple.pdf").read_bytes().startswith(b"%PDF")
+    html = shown._repr_html_()
+    assert "currentColor" in html
+    assert INK not in html
+    assert "A &lt; B" in html
+    for link in ("figures/simple.svg", "notebooks/adc.ipynb", "results/mnist/bl1-s0.json"):
+        assert f'href="{link}"' in html
+    assert "rows=64, record=&#x27;x&lt;y&#x27;" in html
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_equal_figures_give_equal_files(page: Page, tmp_path: Path) -> None:
+    contents = []
+    for name in ("a", "b"):
+        page.show(regularizer.value_and_pull(), name, "same")
+        contents.append((tmp_path / f"{name}.svg").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_many_records_are_folded_away() -> None:
+    runs = sweep(Method.L1, 3.0)
+    assert "<details>" in record_links(runs)
+    assert "<details>" not in record_links(runs[:2])
+
+
+def test_colours_of_methods_differ_in_grey() -> None:
+    def grey(colour: str) -> float:
+        r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        return 0.3 * r + 0.59 * g + 0.11 * b
+
+    shades = sorted(grey(METHOD_COLOURS[method]) for method in ("pruned", "l1", "bl1"))
+    assert min(b - a for a, b in pairwise(shades)) > 20
+
+
+def test_the_idea_shows_true_sums_and_resolutions() -> None:
+    codes = torch.tensor([[228, -1], [64, 3]])
+    shown = texts(idea.idea(codes))
+    assert "largest: 228" in shown
+    assert "4 0" in shown  # B3 of 228 and 64 add up to 4
+    assert "ADC: 3 bits" in shown
+
+
+def test_the_corner_keeps_the_largest_weights() -> None:
+    codes = torch.zeros(50, 40, dtype=torch.int32)
+    codes[13, 7], codes[20, 30] = -200, 100
+    corner = idea.most_significant_corner(codes, 3, 4)
+    assert corner.shape == (3, 4)
+    assert {-200, 100} <= set(corner.flatten().tolist())
+
+
+@pytest.mark.parametrize("cell_bits", [1, 2, 4, 8])
+def test_slices_are_drawn_for_every_cell_width(cell_bits: int) -> None:
+    figure = slices.weight_and_slices(torch.randint(-255, 256, (6, 6)), cell_bits)
+    assert len(re.findall(r"\bB\d", texts(figure))) == 8 // cell_bits
+
+
+def test_density_by_tensor_names_its_tensors() -> None:
+    assert "78,400 values" in texts(slices.density_by_tensor(record(Method.BL1, 0, None, 97, 5)))
+
+
+def test_weights_stall_on_multiples_of_four_when_the_loss_holds() -> None:
+    path = regularizer.descend(torch.tensor([11.0, 27.0, 46.0, 90.0]), steps=2000, rate=0.2, opposing=0.35)
+    assert (path[-1].round() % 4 == 0).all()
+    assert (path[-1].round() > 0).all()
+
+
+def test_weights_reach_zero_when_nothing_holds() -> None:
+    path = regularizer.descend(torch.tensor([11.0, 27.0, 46.0, 90.0]), steps=20000, rate=0.2)
+    assert (path[-1] < 0.5).all()
+
+
+def test_regularizer_figures_label_their_axes() -> None:
+    codes = {"l1": torch.tensor([1, -2, 0]), "bl1": torch.tensor([4, 8, 0])}
+    figures = (regularizer.stalls(10, 0.2, 0.35), regularizer.value_and_pull(), regularizer.code_histogram(codes))
+    for figure in figures:
+        assert "code of |w|" in texts(figure)
+    assert "2 of 3 not zero" in texts(figures[-1])
+
+
+def test_mnist_figures_draw_every_method() -> None:
+    sweeps = {"l1": sweep(Method.L1, 3.0), "bl1": sweep(Method.BL1, 1.5)}
+    pruned = {"pruned": [record(Method.PRUNED, 0, None, 97.5, 10)]}
+    density = mnist.density_by_method(pruned | {m: at_default_alpha(runs) for m, runs in sweeps.items()})
+    assert "Bit-slice L1 (n=2)" in texts(density)
+    front = mnist.accuracy_against_density(sweeps, pruned, live=pruned["pruned"])
+    assert "live runs" in texts(front)
+    assert "test accuracy (%)" in texts(front)
+    curves = mnist.training_curves(
+        {"quantized": record(Method.QUANTIZED, 0, None, 97, 9), "bl1": record(Method.BL1, 0, None, 97, 5)}
+    )
+    assert max(curves.axes[0].lines[1].get_xdata()) == 4  # fine-tuning follows the two epochs of pre-training
+
+
+def test_adc_figures_show_claims() -> None:
+    sums = [BitlineSums(20, 9, torch.tensor([90, *[1] * 9])) for _ in range(4)]
+    drawn = texts(adc.sums_by_slice(sums))
+    assert "B3: 8.1% beyond 1 bit" in drawn
+    assert "B0: 2% beyond 3 bits" in drawn
+    assert "claimed" in texts(adc.bits_by_method({"bl1": [record(Method.BL1, 0, None, 97, 5)]}))
+    assert "power" in texts(adc.cost_by_bits())

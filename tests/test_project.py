@@ -1,0 +1,142 @@
+"""The project's files agree with each other, and the README's commands and snippets work."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from bitslice import environment
+from bitslice.cli import main
+from bitslice.sources import PACKAGE, closure, notebook_sources
+
+ROOT = PACKAGE.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_conda_and_pip_pin_the_same_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
+    pins = dict(line.split("==") for line in pip if "==" in line)
+    locked = environment.locked()
+    assert pins == {name: locked[name] for name in environment.direct_requirements()}
+    assert (ROOT / "environment.yml").read_text() == environment.conda_environment()
+
+
+def test_what_is_installed_is_what_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    if sys.version_info >= (3, 12):
+        pytest.skip("the lock names other versions for newer Pythons")
+    locked = environment.locked()
+    assert {name: found.partition("+")[0] for name, found in environment.versions().items()} == {
+        name: locked[name] for name in environment.direct_requirements()
+    }
+
+
+def test_every_pin_has_a_hash_and_no_registry_is_named() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = re.split(r"\n(?=[a-z0-9])", lock)[1:]
+    assert len(pins) > 100
+    assert all("--hash=sha256:" in pin for pin in pins)
+    assert "://" not in lock
+
+
+def test_the_readme_names_only_targets_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", README + (ROOT / "book/use.md").read_text(), re.MULTILINE))
+    named = {first or second for first, second in named}
+    assert {"book", "test", "figures", "reproduce", "serve", "bench"} <= named <= targets
+
+
+def test_ci_calls_the_readmes_test_command() -> None:
+    assert "make test" in blocks(README, "bash")[0]
+    assert re.search(r"^make test$", (ROOT / ".ci/run").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/use.md"])
+def test_bitslice_commands_in_the_pages_parse(page: str) -> None:
+    from bitslice.cli import parser
+
+    commands = re.findall(r"^bitslice (.*)$", "\n".join(blocks((ROOT / page).read_text(), "bash")), flags=re.MULTILINE)
+    assert commands
+    for command in commands:
+        parser().parse_args(command.split("#")[0].split())
+
+
+def test_the_readmes_snippet_trains_a_network() -> None:
+    (snippet,) = blocks(README, "python")
+    assert len([line for line in snippet.splitlines() if "bitslice." in line]) <= 5
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 2))
+    x = torch.randn(64, 20)
+    y = (x[:, 0] > 0).long()
+    before = criterion_of(model, x, y)
+    names = {
+        "model": model,
+        "batches": [(x, y)] * 300,
+        "criterion": nn.CrossEntropyLoss(),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
+    }
+    exec(snippet, names)
+    assert criterion_of(model, x, y) < 0.5 * before
+
+
+def criterion_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    return float(nn.functional.cross_entropy(model(x), y).detach())
+
+
+def test_the_snippet_that_reads_a_released_network_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    snippet = next(b for b in blocks((ROOT / "book/use.md").read_text(), "python") if "records.read" in b)
+    exec(snippet, {})
+    assert re.match(r"9\d\.\d", capsys.readouterr().out)
+
+
+def test_training_depends_on_the_quantizer_and_on_no_plot() -> None:
+    training = closure("import bitslice.training")
+    assert "bitslice/quantizer.py" in training
+    assert "bitslice/data.py" in training
+    assert not [path for path in training if "plots" in path or path.endswith(("figures.py", "cli.py", "tables.py"))]
+
+
+def test_a_notebook_depends_on_its_own_plots_only() -> None:
+    found = notebook_sources(ROOT / "notebooks/regularizer.ipynb")
+    assert "bitslice/plots/regularizer.py" in found
+    assert "bitslice/plots/mnist.py" not in found
+
+
+def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from bitslice.experiments import SWEEPS, Method
+
+    monkeypatch.chdir(ROOT)
+    assert main(["results", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    paper = [row for row in rows if (row["experiment"], row["profile"]) == ("mnist", "paper")]
+    for method in ("pruned", "l1", "bl1"):
+        assert len({row["seed"] for row in paper if row["method"] == method}) >= 5
+    for method in (Method.L1, Method.BL1):
+        assert {row["alpha"] for row in paper if row["method"] == method.value} == set(SWEEPS["mnist"][method])
+    for row in rows:
+        assert row["mean_density"] == pytest.approx(sum(row["density"]) / 4)
+        assert 0 <= row["accuracy"] <= 100
+
+
+def test_nothing_generated_is_committed() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    tops = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    assert not tops & {"build", "figures", "data", ".venv", ".snakemake"}
