@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,11 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         options.run(options)
+        sys.stdout.flush()  # here, where a reader that has gone is no error
     except BitsliceError as error:
         print(f"bitslice: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        sys.stdout = None  # whoever read has gone (`| head`); nothing more to say
+        # Whoever read has gone (`| head`): what is left in the buffer goes nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("bitslice: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)

@@ -59,6 +59,12 @@ def test_levels_lie_on_every_seeds_front() -> None:
     assert found == [95.5, 96.0, 96.5, 97.0, 97.5, 98.0]
 
 
+def test_a_seed_with_the_default_alpha_alone_takes_no_part() -> None:
+    lone = record(Method.BL1, 7, None, 99.0, 5.0)
+    l1, bl1 = sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5)
+    assert analysis.levels(l1, [*bl1, lone]) == analysis.levels(l1, bl1) != []
+
+
 def test_the_finding_states_what_holds() -> None:
     l1, bl1 = sweep(Method.L1, 3.0), sweep(Method.BL1, 1.0)
     text = analysis.finding(l1, bl1, [96.0, 97.0])

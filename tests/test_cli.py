@@ -137,7 +137,11 @@ class TestResults:
         assert "bl1-s0.json" in lines[0]
         assert f"{trained.records[Method.BL1].accuracy:.2f}%" in lines[0]
 
-    def test_reader_that_leaves_early_is_no_error(self, trained: Trained) -> None:
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_reader_that_leaves_early_is_no_error(
+        self, trained: Trained, monkeypatch: pytest.MonkeyPatch, unbuffered: str
+    ) -> None:
+        monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
         command = [sys.executable, "-m", "bitslice", "results", str(trained.folder)]
         listing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert listing.stdout is not None

@@ -183,7 +183,7 @@ class TestUnpickling:
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize(
-        "name", ["os.system", "builtins.eval", "numpy.load", "numpy.f2py.compile", "_codecs.lookup"]
+        "name", ["os.system", "builtins.eval", "numpy.load", "numpy.f2py.compile", "_codecs.lookup", "os.dtype"]
     )
     def test_functions_are_refused_by_name(self, name: str) -> None:
         module, _, function = name.rpartition(".")

@@ -154,6 +154,9 @@ class TestFixedPoint:
         assert quantizer.step.item() == 2.0**-8
         quantizer(torch.tensor([3.0]))
         assert quantizer.step.item() == 2.0**-6
+        quantizer(torch.tensor([0.4, 0.1]))
+        assert quantizer.step.item() == 2.0**-9
+        quantizer(torch.tensor([-3.0]))
         quantizer.eval()
         assert quantizer(torch.tensor([100.0, 0.001])).tolist() == [255 * 2.0**-6, 0.0]
         assert quantizer.step.item() == 2.0**-6

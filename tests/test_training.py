@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bitslice import training
 from bitslice.data import Images
@@ -160,6 +161,33 @@ class TestRepetition:
     def test_other_seed_gives_other_weights(self, trained: Trained, tmp_path: Path) -> None:
         record = run(small(Method.QUANTIZED, seed=1), tmp_path)
         assert record.weights["sha256"] != trained.records[Method.QUANTIZED].weights["sha256"]
+
+    @pytest.mark.usefixtures("digits")
+    def test_seed_chooses_the_initial_weights(self, tmp_path: Path) -> None:
+        hashes = set()
+        for seed in range(3):
+            config = small(Method.QUANTIZED, seed)
+            untrained = replace(config, pretrain=replace(config.pretrain, epochs=1, learning_rate=0.0))
+            hashes.add(run(untrained, tmp_path).weights["sha256"])
+        assert len(hashes) == 3
+
+    def test_order_of_the_images_follows_from_seed_stage_and_epoch_alone(self, tmp_path: Path) -> None:
+        images = Images(torch.arange(100, dtype=torch.uint8).view(100, 1), torch.zeros(100).long(), (0.0,), (1.0,))
+
+        def order(method: Method, seed: int, epoch: int) -> tuple[int, ...]:
+            seen: list[Tensor] = []
+            model = nn.Linear(1, 2)
+            model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            config = small(method, seed)
+            this = training.Run(config, tmp_path, torch.device("cpu"), silent, 0)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            this.epoch(model, images, optimizer, config.pretrain, None, epoch)
+            return tuple((torch.cat(seen).flatten() * 255).round().int().tolist())
+
+        orders = [order(*each) for each in product((Method.QUANTIZED, Method.BL1), (0, 1), (0, 1))]
+        assert all(sorted(each) == list(range(100)) for each in orders)
+        assert len(set(orders)) == len(orders)
+        assert order(Method.BL1, 1, 0) == order(Method.BL1, 1, 0) == order(Method.L1, 1, 0)
 
     def test_start_is_trained_once_for_all_methods(
         self, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
