@@ -163,7 +163,7 @@ def density_at(runs: Sequence[Record], accuracy: float) -> Spread | None:
 
 
 def levels(l1: Sequence[Record], bl1: Sequence[Record], step: float = 0.25) -> list[float]:
-    """Accuracies, multiples of ``step`` percent, that the fronts of both methods cover, for every seed that was swept."""
+    """Accuracies, multiples of ``step`` percent, that both methods' fronts cover, for every seed that was swept."""
     sweeps = [records for runs in (l1, bl1) for records in by_seed(runs).values() if len(records) > 1]
     fronts = [front(records) for records in sweeps]
     low = max((f.accuracy[0] for f in fronts), default=0.0)

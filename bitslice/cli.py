@@ -63,7 +63,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from bitslice import experiments, training
+    from bitslice import experiments, records, training
     from bitslice.names import by_name, by_value
 
     experiment = by_name("experiment", experiments.EXPERIMENTS, options.experiment)
@@ -75,6 +75,9 @@ def _train(options: argparse.Namespace) -> None:
         input_scaling=by_value(experiments.InputScaling, options.input_scaling),
     )
     folder = options.out or Path("build/runs") / options.experiment / options.profile
+    released = folder / f"{config.name}.json"
+    if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
+        raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
     record = training.run(config, folder, options.device, options.threads)
     print(f"{record.path}: accuracy {record.accuracy:.2f}%, mean slice density {record.mean_density:.2f}%")
 
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
         sys.stdout.flush()  # here, where a reader that has gone is no error
     except BitsliceError as error:
-        print(f"bitslice: {error}", file=sys.stderr)
+        print(f"bitslice: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read has gone (`| head`): what is left in the buffer goes nowhere when Python ends.

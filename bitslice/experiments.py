@@ -99,7 +99,7 @@ class Config:
         parts = [self.method.value]
         standard = EXPERIMENTS[self.experiment](self.method, self.profile, self.seed)
         if self.alpha != standard.alpha:
-            parts.append(f"a{self.alpha:g}")
+            parts.append(f"a{self.alpha:.15g}")
         if self.input_scaling is not standard.input_scaling:
             parts.append(self.input_scaling.value)
         return "-".join([*parts, f"s{self.seed}"])

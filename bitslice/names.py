@@ -1,6 +1,7 @@
 """Looking things up by the names that users type."""
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -27,4 +28,5 @@ def by_value(kind: type[E], value: str) -> E:
     Raises:
         BitsliceError: naming the valid ones.
     """
-    return by_name(kind.__name__.lower(), {member.value: member for member in kind}, value)
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+    return by_name(words, {member.value: member for member in kind}, value)

@@ -143,7 +143,7 @@ def read_all(folder: Path = RELEASED) -> list[Record]:
     Raises:
         BitsliceError: if the folder holds none.
     """
-    found = [read(path) for path in sorted(folder.rglob("*.json")) if path.with_suffix(".npz").exists()]
+    found = [read(path) for path in sorted(folder.rglob("*.json"))]
     if not found:
         raise BitsliceError(f"no records below {folder}")
     return found

@@ -195,3 +195,15 @@ def test_package_and_help_do_not_wait_for_torch(arguments: list[str]) -> None:
     assert "bitslice" in imported
     for heavy in ("torch", "numpy", "matplotlib"):
         assert f" {heavy}\n" not in imported
+
+
+def test_a_released_record_is_never_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = tmp_path / "results" / "mnist" / "bl1-s0.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("released")
+    assert main(["train", "mnist", "--method", "bl1", "--out", "results/mnist"]) == 2
+    assert "is a released record" in capsys.readouterr().err
+    assert record.read_text() == "released"

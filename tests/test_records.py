@@ -129,10 +129,15 @@ class TestRecord:
     def test_all_below_a_folder_come_in_the_order_of_their_paths(self, trained: Trained, tmp_path: Path) -> None:
         shutil.copytree(trained.folder, tmp_path / "b")
         shutil.copytree(trained.folder, tmp_path / "a" / "deeper")
-        (tmp_path / "a" / "other.json").write_text("{}")  # no weights beside it: not a record
         found = [record.path for record in records.read_all(tmp_path)]
         names = ["bl1-s0.json", "l1-s0.json", "pruned-s0.json", "quantized-s0.json"]
         assert found == [tmp_path / "a" / "deeper" / n for n in names] + [tmp_path / "b" / n for n in names]
+
+    def test_one_that_is_damaged_is_reported_and_not_passed_over(self, trained: Trained, tmp_path: Path) -> None:
+        shutil.copytree(trained.folder, tmp_path / "b")
+        (tmp_path / "b" / "other.json").write_text("{}")
+        with pytest.raises(BitsliceError, match=r"other.json is not a record"):
+            records.read_all(tmp_path)
 
     def test_folder_without_any_is_reported(self, tmp_path: Path) -> None:
         for folder in (tmp_path, tmp_path / "missing"):
