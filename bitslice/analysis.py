@@ -162,13 +162,13 @@ def density_at(runs: Sequence[Record], accuracy: float) -> Spread | None:
     return Spread(values) if values else None
 
 
-def levels(l1: Sequence[Record], bl1: Sequence[Record], step: float = 0.25) -> list[float]:
+def levels(l1: Sequence[Record], bl1: Sequence[Record], step: float = 0.1) -> list[float]:
     """Accuracies, multiples of ``step`` percent, that both methods' fronts cover, for every seed that was swept."""
     sweeps = [records for runs in (l1, bl1) for records in by_seed(runs).values() if len(records) > 1]
     fronts = [front(records) for records in sweeps]
     low = max((f.accuracy[0] for f in fronts), default=0.0)
     high = min((f.accuracy[-1] for f in fronts), default=-1.0)
-    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [round(k * step, 6) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def finding(l1: Sequence[Record], bl1: Sequence[Record], at: Sequence[float]) -> str:

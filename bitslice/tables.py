@@ -142,11 +142,10 @@ def timings(records: Iterable[Record]) -> list[dict[str, Any]]:
             record.config.method.value,
             record.config.profile.value,
             (source["commit"] or "unknown")[:12],
-            source["device"],
-            str(source["threads"]),
+            f"{source['device']}, {source['threads']} thread" + "s" * (source["threads"] != 1),
         )
         groups.setdefault(key, []).append(record)
-    names = ("Experiment", "Method", "Profile", "Commit", "Device", "Threads")
+    names = ("Experiment", "Method", "Profile", "Commit", "Device")
     return [
         dict(zip(names, key, strict=True))
         | {"Runs": len(runs), "Seconds a run": spread(runs, lambda r: float(r.provenance["wall_seconds"])).text(0)}

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from bitslice.analysis import by_alpha, spread
+from bitslice.analysis import Spread, by_alpha, spread
 from bitslice.figures import METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.records import Record
+
+UPPER_END = 1.25
+"""Points of accuracy below the best run that the closer view of a sweep shows."""
 
 
 def density_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
@@ -43,75 +47,92 @@ def density_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
 def accuracy_against_density(
     sweeps: Mapping[str, Sequence[Record]], references: Mapping[str, Sequence[Record]], live: Sequence[Record] = ()
 ) -> Figure:
-    """Sweeps of alpha as mean slice density against accuracy: every run, the means, and each method's front.
+    """Sweeps of alpha as mean slice density against accuracy, whole on the left, their upper end on the right.
 
     Args:
         sweeps: all runs of a method, whatever their alpha.
         references: runs without a regularizer, drawn as one point a method.
         live: the reader's own runs, drawn as open rings.
     """
-    figure, axes = plt.subplots(figsize=(8, 4.4))
+    figure, (whole, end) = plt.subplots(1, 2, figsize=(9.5, 4.2), width_ratios=(1, 1.4))
+    for axes in (whole, end):
+        for method, records in sweeps.items():
+            _draw_sweep(axes, method, records)
+        for method, records in references.items():
+            accuracy, density = _means(records)
+            axes.plot(
+                accuracy.mean,
+                density.mean,
+                METHOD_MARKERS[method],
+                ms=8,
+                color=METHOD_COLOURS[method],
+                label=METHOD_NAMES[method],
+                zorder=3,
+            )
+        if live:
+            axes.scatter(
+                [r.accuracy for r in live],
+                [r.mean_density for r in live],
+                s=110,
+                facecolors="none",
+                edgecolors=[METHOD_COLOURS[r.config.method.value] for r in live],
+                linewidths=1.8,
+                label="live runs",
+            )
+        axes.set_xlabel("test accuracy (%)")
     for method, records in sweeps.items():
-        colour, marker = METHOD_COLOURS[method], METHOD_MARKERS[method]
-        axes.scatter(
-            [r.accuracy for r in records],
-            [r.mean_density for r in records],
-            s=12,
-            color=colour,
-            alpha=0.35,
-            marker=marker,
-            linewidths=0,
-        )
-        means = [
-            (spread(g, lambda r: r.accuracy), spread(g, lambda r: r.mean_density)) for g in by_alpha(records).values()
-        ]
-        axes.errorbar(
-            [a.mean for a, _ in means],
-            [d.mean for _, d in means],
-            xerr=[a.deviation for a, _ in means],
-            yerr=[d.deviation for _, d in means],
-            fmt=f"{marker}-",
-            color=colour,
-            ms=6,
-            lw=1.4,
-            capsize=2,
-            elinewidth=0.8,
-            label=METHOD_NAMES[method],
-        )
-        for alpha, (accuracy, density) in zip(by_alpha(records), means, strict=True):
-            axes.annotate(
+        for alpha, runs in by_alpha(records).items():
+            accuracy, density = _means(runs)
+            end.annotate(
                 f"{alpha:g}",
                 (accuracy.mean, density.mean),
-                xytext=(5, 4),
+                xytext=(6, -11 if method == "bl1" else 5),
                 textcoords="offset points",
-                fontsize=8,
-                color=colour,
+                fontsize=9,
+                color=METHOD_COLOURS[method],
+                annotation_clip=True,
             )
-    for method, records in references.items():
-        axes.scatter(
-            spread(records, lambda r: r.accuracy).mean,
-            spread(records, lambda r: r.mean_density).mean,
-            s=70,
-            color=METHOD_COLOURS[method],
-            marker=METHOD_MARKERS[method],
-            label=METHOD_NAMES[method],
-            zorder=3,
-        )
-    if live:
-        axes.scatter(
-            [r.accuracy for r in live],
-            [r.mean_density for r in live],
-            s=110,
-            facecolors="none",
-            edgecolors=[METHOD_COLOURS[r.config.method.value] for r in live],
-            linewidths=1.8,
-            label="live runs",
-        )
-    axes.set_xlabel("test accuracy (%)")
-    axes.set_ylabel("mean slice density (% non-zero)")
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left")
+    everything = [record for records in [*sweeps.values(), *references.values()] for record in records]
+    best = max(record.accuracy for record in everything)
+    close = [record.mean_density for record in everything if record.accuracy > best - UPPER_END]
+    end.set_xlim(best - UPPER_END, best + 0.1)
+    end.set_ylim(0.8 * min(close), 1.1 * max(close))
+    whole.set_ylim(bottom=0)
+    whole.set_ylabel("mean slice density (% non-zero)")
+    whole.legend(loc="upper left", fontsize=9)
     return figure
+
+
+def _means(records: Sequence[Record]) -> tuple[Spread, Spread]:
+    return spread(records, lambda r: r.accuracy), spread(records, lambda r: r.mean_density)
+
+
+def _draw_sweep(axes: Axes, method: str, records: Sequence[Record]) -> None:
+    """Every run as a faint mark, means over seeds as a line with one standard deviation."""
+    colour, marker = METHOD_COLOURS[method], METHOD_MARKERS[method]
+    axes.scatter(
+        [r.accuracy for r in records],
+        [r.mean_density for r in records],
+        s=12,
+        color=colour,
+        alpha=0.35,
+        marker=marker,
+        linewidths=0,
+    )
+    means = [_means(runs) for runs in by_alpha(records).values()]
+    axes.errorbar(
+        [a.mean for a, _ in means],
+        [d.mean for _, d in means],
+        xerr=[a.deviation for a, _ in means],
+        yerr=[d.deviation for _, d in means],
+        fmt=f"{marker}-",
+        color=colour,
+        ms=6,
+        lw=1.4,
+        capsize=2,
+        elinewidth=0.8,
+        label=METHOD_NAMES[method],
+    )
 
 
 def training_curves(runs: Mapping[str, Record]) -> Figure:
