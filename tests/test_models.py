@@ -56,5 +56,7 @@ def test_dropout_is_off_in_evaluation() -> None:
 
 
 def test_unknown_network_names_the_valid_ones() -> None:
-    with pytest.raises(bitslice.BitsliceError, match="unknown network 'vgg12'; choose from mlp, vgg11, vgg11_bn, resnet20"):
+    with pytest.raises(
+        bitslice.BitsliceError, match="unknown network 'vgg12'; choose from mlp, vgg11, vgg11_bn, resnet20"
+    ):
         models.build("vgg12")
