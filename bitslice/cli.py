@@ -6,12 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from bitslice.errors import BitsliceError
-
-if TYPE_CHECKING:
-    from bitslice.records import Record
 
 
 class _Parser(argparse.ArgumentParser):
@@ -27,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     fetch = commands.add_parser("fetch", help="fetch and verify a data set")
-    fetch.add_argument("data_set", metavar="DATA_SET", help="mnist")
+    fetch.add_argument("data_set", metavar="DATA_SET", help="mnist or cifar10")
     fetch.set_defaults(run=_fetch)
 
     train = commands.add_parser("train", help="train one configuration; writes a record and integer weights")
@@ -86,7 +83,8 @@ def _train(options: argparse.Namespace) -> None:
     if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
         raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
     record = training.run(config, folder, options.device, options.threads, compiled=options.compile)
-    print(f"{record.path}: accuracy {record.accuracy:.2f}%{_density(record)}")
+    density = f", mean slice density {record.mean_density:.2f}%" if "density" in record.final else ""
+    print(f"{record.path}: accuracy {record.accuracy:.2f}%{density}")
 
 
 def _results(options: argparse.Namespace) -> None:
@@ -97,15 +95,11 @@ def _results(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps(summary))
         else:
-            print(f"{record.path.as_posix():48} {record.accuracy:6.2f}%{_density(record)}")
-
-
-def _density(record: "Record") -> str:
-    """Densities as a line shows them; nothing for a float network."""
-    if "density" not in record.final:
-        return ""
-    shares = " ".join(f"{share:6.2f}" for share in record.density)
-    return f"  B3..B0 {shares}  mean {record.mean_density:6.2f}%"
+            line = f"{record.path.as_posix():48} {record.accuracy:6.2f}%"
+            if "density" in record.final:
+                shares = " ".join(f"{share:6.2f}" for share in record.density)
+                line += f"  B3..B0 {shares}  mean {record.mean_density:6.2f}%"
+            print(line)
 
 
 def _notebook(options: argparse.Namespace) -> None:

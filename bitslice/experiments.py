@@ -322,8 +322,8 @@ def cifar10(
 ) -> Config:
     """CIFAR-10 with VGG-11 or ResNet-20 (the paper's second table).
 
-    The ``paper`` profile has the settings of the authors' code. ``cpu`` reaches more in less time and departs from them:
-    a one-cycle schedule of few epochs, Nesterov momentum, weight decay and label smoothing in pre-training.
+    The ``paper`` profile has the settings of the authors' code. ``cpu`` reaches more in less time and departs from
+    them: a one-cycle schedule of few epochs, Nesterov momentum, weight decay and label smoothing in pre-training.
 
     Args:
         network: ``resnet20``, ``vgg11`` or ``vgg11_bn``.
@@ -337,12 +337,13 @@ def cifar10(
         BitsliceError: as :func:`mnist`.
     """
     kind, chosen = regularized(method, alpha, l1=20.0, bl1=0.5)
+    name = f"cifar10-{network.replace('_', '-')}"
     epochs = (20, 7) if network == "resnet20" else (11, 4)
     authors = Stage(150, 0.05, 0.9, 128, RegularizerKind.L1, 20.0, Schedule.HALVING)
     short = replace(authors, schedule=Schedule.ONE_CYCLE, nesterov=True)
     smoke = replace(short, epochs=1, batch_size=32)
     trained, tuned = of_profile(
-        f"cifar10-{network}",
+        name,
         {
             Profile.SMOKE: (smoke, smoke),
             Profile.CPU: (
@@ -355,7 +356,7 @@ def cifar10(
     )
     small = profile is Profile.SMOKE
     return Config(
-        experiment=f"cifar10-{network.replace('_', '-')}",
+        experiment=name,
         network=network,
         method=method,
         profile=profile,

@@ -52,14 +52,14 @@ def blocks(x: Tensor) -> tuple[Tensor, ...]:
     elements = x.as_strided((x.numel(),), (1,))
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return (elements,)
-    return elements.split(BLOCK)  # type: ignore[no-any-return, no-untyped-call]
+    return elements.split(BLOCK)  # type: ignore[no-any-return]
 
 
 def power_of_two_step(x: Tensor, bits: int = 8) -> Tensor:
     """Step ``2^(ceil(log2 max|x|) - bits)`` of dynamic fixed point, as a float32 scalar tensor.
 
-    Everything works on the floats' own bits: without their sign, they sort as integers (which reduce four times faster),
-    and the ceiling is one on the exponent field. So powers of two stay exact and nothing leaves the device.
+    Everything works on the floats' own bits: without their sign they sort as integers, which reduce faster, and the
+    ceiling is one on the exponent field. So powers of two stay exact and nothing leaves the device.
 
     >>> power_of_two_step(torch.tensor([0.3, -0.7])).item() == 2.0**-8
     True

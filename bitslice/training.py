@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +202,8 @@ class Run:
 
 def refuse_other_config(path: Path, ours: Config, theirs: dict[str, Any]) -> None:
     """Raise :class:`BitsliceError`, naming the fields, if ``path`` was written with another configuration."""
-    try:
+    with suppress(TypeError, KeyError, ValueError):  # raised for another version's, which the difference below names
         theirs = Config.from_dict(theirs).to_dict()  # a field that did not exist when it was written has its default
-    except (TypeError, KeyError, ValueError):
-        pass  # from another version: the difference below says in what
     differences = differing_fields(ours.to_dict(), theirs)
     if differences:
         raise BitsliceError(f"{path} belongs to another configuration: {'; '.join(differences)}")

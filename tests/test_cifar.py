@@ -51,8 +51,10 @@ def test_package_is_rebuilt_and_fetched_once(package: Path, tmp_path: Path) -> N
     images = cifar.cifar10(train=True, folder=tmp_path)
     package.unlink()
     test = cifar.cifar10(train=False, folder=tmp_path)
-    assert images.pixels.shape == (250, 3, 32, 32) and test.pixels.shape == (50, 3, 32, 32)
-    assert test.pixels[7, :, 3, 5].tolist() == [7, 107, 207] and test.labels[7] == 7
+    assert images.pixels.shape == (250, 3, 32, 32)
+    assert test.pixels.shape == (50, 3, 32, 32)
+    assert test.pixels[7, :, 3, 5].tolist() == [7, 107, 207]
+    assert test.labels[7] == 7
     assert (images.labels[:50] == test.labels).all()
 
 
