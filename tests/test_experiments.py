@@ -23,7 +23,6 @@ from bitslice.names import by_name, by_value
 from bitslice.regularizers import RegularizerKind
 from tests.conftest import QUANTIZED_METHODS
 
-
 PROFILES = {
     name: (Profile.SMOKE, Profile.QUICK if name == "mnist" else Profile.CPU, Profile.PAPER) for name in EXPERIMENTS
 }
