@@ -24,19 +24,20 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     fetch = commands.add_parser("fetch", help="fetch and verify a data set")
-    fetch.add_argument("data_set", metavar="DATA_SET", help="mnist")
+    fetch.add_argument("data_set", metavar="DATA_SET", help="mnist or cifar10")
     fetch.set_defaults(run=_fetch)
 
     train = commands.add_parser("train", help="train one configuration; writes a record and integer weights")
-    train.add_argument("experiment", help="mnist")
-    train.add_argument("--method", required=True, help="quantized, pruned, l1 or bl1")
-    train.add_argument("--profile", default="quick", help="smoke, quick (default) or paper")
+    train.add_argument("experiment", help="mnist, cifar10-resnet20, cifar10-vgg11 or cifar10-vgg11-bn")
+    train.add_argument("--method", required=True, help="float, quantized, pruned, l1 or bl1")
+    train.add_argument("--profile", default="quick", help="smoke, quick (default), cpu or paper")
     train.add_argument("--seed", type=int, default=0, help="of the initialization and the data order (default 0)")
     train.add_argument("--alpha", type=float, help="weight of the regularizer (default: the authors')")
-    train.add_argument("--input-scaling", default="unit", help="unit (default) or normalized")
+    train.add_argument("--input-scaling", help="unit or normalized (default: the experiment's)")
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
+    train.add_argument("--compile", action="store_true", help="train through torch.compile")
     train.set_defaults(run=_train)
 
     results = commands.add_parser("results", help="list the records below a folder")
@@ -67,19 +68,23 @@ def _train(options: argparse.Namespace) -> None:
     from bitslice.names import by_name, by_value
 
     experiment = by_name("experiment", experiments.EXPERIMENTS, options.experiment)
+    scaling = {}
+    if options.input_scaling is not None:
+        scaling["input_scaling"] = by_value(experiments.InputScaling, options.input_scaling)
     config = experiment(
         by_value(experiments.Method, options.method),
         by_value(experiments.Profile, options.profile),
         seed=options.seed,
         alpha=options.alpha,
-        input_scaling=by_value(experiments.InputScaling, options.input_scaling),
+        **scaling,
     )
     folder = options.out or Path("build/runs") / options.experiment / options.profile
     released = folder / f"{config.name}.json"
     if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
         raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
-    record = training.run(config, folder, options.device, options.threads)
-    print(f"{record.path}: accuracy {record.accuracy:.2f}%, mean slice density {record.mean_density:.2f}%")
+    record = training.run(config, folder, options.device, options.threads, compiled=options.compile)
+    density = f", mean slice density {record.mean_density:.2f}%" if "density" in record.final else ""
+    print(f"{record.path}: accuracy {record.accuracy:.2f}%{density}")
 
 
 def _results(options: argparse.Namespace) -> None:
@@ -90,9 +95,11 @@ def _results(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps(summary))
         else:
-            shares = " ".join(f"{share:6.2f}" for share in record.density)
-            name = record.path.as_posix()
-            print(f"{name:48} {record.accuracy:6.2f}%  B3..B0 {shares}  mean {record.mean_density:6.2f}%")
+            line = f"{record.path.as_posix():48} {record.accuracy:6.2f}%"
+            if "density" in record.final:
+                shares = " ".join(f"{share:6.2f}" for share in record.density)
+                line += f"  B3..B0 {shares}  mean {record.mean_density:6.2f}%"
+            print(line)
 
 
 def _notebook(options: argparse.Namespace) -> None:

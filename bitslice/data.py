@@ -59,9 +59,10 @@ class Images:
         """The first ``count`` images; None: all."""
         return Images(self.pixels[:count], self.labels[:count], self.mean, self.std)
 
-    def to(self, device: torch.device) -> "Images":
-        """The same images on ``device``."""
-        return Images(self.pixels.to(device), self.labels.to(device), self.mean, self.std)
+    def to(self, device: torch.device, layout: torch.memory_format = torch.contiguous_format) -> "Images":
+        """The same images on ``device``, their pixels laid out in memory as ``layout`` says."""
+        pixels = self.pixels.to(device, memory_format=layout)
+        return Images(pixels, self.labels.to(device), self.mean, self.std)
 
 
 def data_folder() -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bitslice import models
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Config
+from bitslice.experiments import Config, Method
 from bitslice.files import atomic_write, sha256
 from bitslice.quantizer import FixedPoint, quantize, quantized_tensors
 
@@ -28,6 +28,8 @@ RELEASED = Path("results")
 """Where released records live, relative to the project's root."""
 LIVE = Path("build/runs")
 """Where a user's own runs go."""
+LARGEST_FLOAT = 1_000_000
+"""Parameters up to which the weights of a float network are kept; unlike integer codes they hardly compress."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Record:
         final: ``accuracy`` (percent of the test set), ``density`` (percent non-zero, B3 B2 B1 B0), ``mean_density``,
             ``layers`` (density by tensor) and ``adc`` (bitline sums by slice).
         after_pruning: the same as ``final``, before fine-tuning; None for a run that does not prune.
-        weights: ``file`` and ``sha256`` of the integer weights.
+        weights: ``file`` and ``sha256`` of the integer weights, or of a float network's; None for a float network of
+            more than ``LARGEST_FLOAT`` parameters.
         provenance: commit, versions, device, threads, wall time in seconds.
     """
 
@@ -51,7 +54,7 @@ class Record:
     epochs: dict[str, list[Any]]
     final: dict[str, Any]
     after_pruning: dict[str, Any] | None
-    weights: dict[str, str]
+    weights: dict[str, str] | None
     provenance: dict[str, Any]
 
     @property
@@ -61,13 +64,19 @@ class Record:
 
     @property
     def density(self) -> list[float]:
-        """Percent non-zero per slice: B3, B2, B1, B0."""
+        """Percent non-zero per slice: B3, B2, B1, B0.
+
+        Raises:
+            BitsliceError: for a float network, which has no slices.
+        """
+        if "density" not in self.final:
+            raise BitsliceError(f"{self.path} is of a float network, which has no bit slices")
         return list(self.final["density"])
 
     @property
     def mean_density(self) -> float:
         """Mean of :attr:`density`, percent."""
-        return float(self.final["mean_density"])
+        return sum(self.density) / len(self.density)
 
     def summary(self) -> dict[str, Any]:
         """The record in one flat object, as ``bitslice results --json`` prints it."""
@@ -80,8 +89,8 @@ class Record:
             "alpha": self.config.alpha,
             "input_scaling": self.config.input_scaling.value,
             "accuracy": self.accuracy,
-            "density": self.density,
-            "mean_density": self.mean_density,
+            "density": self.final.get("density"),
+            "mean_density": self.final.get("mean_density"),
             "path": self.path.as_posix(),
         }
 
@@ -91,6 +100,8 @@ class Record:
         Raises:
             BitsliceError: if it is missing or its SHA-256 differs.
         """
+        if self.weights is None:
+            raise BitsliceError(f"{self.path} is of a float network too large to keep its weights")
         path = self.path.with_name(self.weights["file"])
         if not path.exists():
             raise BitsliceError(f"the weights of {self.path} are missing: {path}")
@@ -99,10 +110,14 @@ class Record:
         return path
 
     def network(self) -> nn.Module:
-        """The trained quantized network, in evaluation mode, rebuilt from its integer weights."""
+        """The trained network, in evaluation mode, rebuilt from its integer weights (or float, for a float network)."""
         config = self.config
-        model = quantize(models.build(config.network), config.bits, config.activation_bits, config.rounding)
-        import_codes(model, load_arrays(self.weights_path()))
+        model = models.build(config.network)
+        arrays = load_arrays(self.weights_path())
+        if config.method is Method.FLOAT:
+            model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+        else:
+            import_codes(quantize(model, config.bits, config.activation_bits, config.rounding), arrays)
         return model.eval()
 
 
@@ -168,6 +183,19 @@ def load_arrays(path: Path) -> Arrays:
         raise BitsliceError(f"no weights at {path}") from error
     except Exception as error:  # NumPy and zipfile raise many kinds for a damaged file
         raise BitsliceError(f"{path} is damaged: {error}") from error
+
+
+def save_weights(model: nn.Module, config: Config, folder: Path) -> dict[str, str] | None:
+    """Write the weights of a trained network beside its record; gives :attr:`Record.weights`."""
+    if config.method is not Method.FLOAT:
+        arrays = export_codes(model)
+    elif sum(parameter.numel() for parameter in model.parameters()) <= LARGEST_FLOAT:
+        arrays = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    else:
+        return None
+    path = folder / f"{config.name}.npz"
+    save_arrays(path, arrays)
+    return {"file": path.name, "sha256": sha256(path)}
 
 
 def _exponents(model: nn.Module) -> Iterator[tuple[str, FixedPoint]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import QuantizedTensor, quantized_tensors
+from bitslice.quantizer import QuantizedTensor, blocks, dense, quantized_tensors
 from bitslice.slices import slice_count, to_slices
 
 
@@ -39,21 +39,31 @@ def slice_tables(bits: int = 8, cell_bits: int = 2) -> tuple[Tensor, Tensor]:
 
 
 class _SliceSum(torch.autograd.Function):
-    """Sum of all slices of one tensor; value and surrogate gradient from one pass over its codes."""
+    """Sum of all slices of one tensor. Both passes read the weights alone, so nothing is kept between them."""
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, step: Tensor, value_table: Tensor, pull_table: Tensor) -> Tensor:
+        w = dense(w)
+        ctx.save_for_backward(w, step, pull_table)
         largest = len(value_table) // 2
-        # Rounding is to nearest here whatever the quantizer does: the surrogate is the authors'.
-        # Weights that have diverged to NaN must not index beyond the tables; the loss is NaN without their help.
-        index = (w / step).round_().nan_to_num_(0).clamp_(-largest, largest).add_(largest).to(torch.int32).flatten()
-        ctx.save_for_backward((pull_table / step).index_select(0, index).view_as(w))
-        return value_table.index_select(0, index).sum()
+        values = [value_table.index_select(0, _table_index(block, step, largest)).sum() for block in blocks(w)]
+        return torch.stack(values).sum()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (pull,) = ctx.saved_tensors
-        return gradients[0] * pull, None, None, None
+        w, step, pull_table = ctx.saved_tensors
+        pull_table = pull_table * (gradients[0] / step)
+        pull = torch.empty_like(w)
+        for source, block in zip(blocks(w), blocks(pull), strict=True):
+            torch.index_select(pull_table, 0, _table_index(source, step, len(pull_table) // 2), out=block)
+        return pull, None, None, None
+
+
+def _table_index(w: Tensor, step: Tensor, largest: int) -> Tensor:
+    """Where each weight's code stands in a table of :func:`slice_tables`, int32."""
+    # Rounding is to nearest here whatever the quantizer does: the surrogate is the authors'.
+    # Weights that have diverged to NaN must not index beyond the tables; the loss is NaN without their help.
+    return (w * step.reciprocal()).round_().nan_to_num_(0).clamp_(-largest, largest).add_(largest).to(torch.int32)
 
 
 class Regularizer:

@@ -6,9 +6,11 @@ seed, stage and epoch alone, so a run that was interrupted goes on from its chec
 
 import io
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bitslice import data, models, records
+from bitslice import cifar, data, models, pipeline, records
 from bitslice.adc import bitline_sums
 from bitslice.data import Images
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Config, InputScaling, Method, Stage, differing_fields
-from bitslice.files import atomic_write, check_writable, sha256
+from bitslice.experiments import Config, InputScaling, Method, Precision, Stage, differing_fields
+from bitslice.files import atomic_write, check_writable
 from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.records import Record
 from bitslice.slices import density
 
-DATA_SETS: dict[str, Callable[[bool], Images]] = {"mnist": data.mnist}
+DATA_SETS: dict[str, Callable[[bool], Images]] = {"mnist": data.mnist, "cifar10": cifar.cifar10}
 
 Report = Callable[[str], None]
 
@@ -57,14 +59,16 @@ def accuracy(model: nn.Module, images: Images, scaling: InputScaling, batch: int
 
 
 def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
-    """Test accuracy, densities and ADC statistics of a network: a record's ``final``."""
+    """Test accuracy, densities and ADC statistics of a network: a record's ``final``. Of a float one, the accuracy."""
+    result: dict[str, Any] = {"accuracy": accuracy(model, images, config.input_scaling)}
+    if config.method is Method.FLOAT:
+        return result
     tensors = list(quantized_tensors(model))
     pooled = density((t.codes() for t in tensors), config.bits)
-    result: dict[str, Any] = {
-        "accuracy": accuracy(model, images, config.input_scaling),
-        "density": pooled,
-        "mean_density": sum(pooled) / len(pooled),
-        "layers": {t.name: {"size": t.original.numel(), "density": density([t.codes()], config.bits)} for t in tensors},
+    result["density"] = pooled
+    result["mean_density"] = sum(pooled) / len(pooled)
+    result["layers"] = {
+        t.name: {"size": t.original.numel(), "density": density([t.codes()], config.bits)} for t in tensors
     }
     seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
     sums = bitline_sums(model, seen, config.rows)
@@ -75,12 +79,16 @@ def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
 class Run:
     """One training run with its progress, history and checkpoint."""
 
-    def __init__(self, config: Config, folder: Path, device: torch.device, report: Report, checkpoint_seconds: float):
+    def __init__(
+        self, config: Config, folder: Path, device: torch.device, report: Report, checkpoint_seconds: float,
+        compiled: bool = False,
+    ):  # fmt: skip
         self.config = config
         self.folder = folder
         self.device = device
         self.report = report
         self.checkpoint_seconds = checkpoint_seconds
+        self.compiled = compiled
         self.checkpoint = folder / f"{config.name}.checkpoint"
         self.history: dict[str, list[Any]] = {key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")}
         self.seconds = 0.0  # spent by earlier, interrupted attempts
@@ -92,7 +100,14 @@ class Run:
 
     def train(self, model: nn.Module, images: Images, stage: Stage, name: str) -> None:
         """Train ``model`` in place through the run's one stage, from the checkpoint where there is one."""
-        optimizer = torch.optim.SGD(model.parameters(), lr=stage.learning_rate, momentum=stage.momentum, fused=True)
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=stage.learning_rate,
+            momentum=stage.momentum,
+            weight_decay=stage.weight_decay,
+            nesterov=stage.nesterov,
+            fused=True,
+        )
         regularizer = stage.regularizer.build(model) if stage.regularizer else None
         saved = time.monotonic()
         begun, first = saved, self.resume(model, optimizer)
@@ -101,14 +116,16 @@ class Run:
             if not np.isfinite(loss):
                 raise BitsliceError(f"{self.config.name}: the loss is not finite in epoch {epoch + 1} of {name}")
             slices = density((t.codes() for t in quantized_tensors(model)), self.config.bits)
-            mean_density = sum(slices) / len(slices)
+            mean_density = None if self.config.method is Method.FLOAT else sum(slices) / len(slices)
             for key, value in zip(self.history, (name, epoch + 1, loss, correct, mean_density), strict=True):
                 self.history[key].append(value)
             now = time.monotonic()
             left = (now - begun) / (epoch + 1 - first) * (stage.epochs - epoch - 1)
             self.report(
                 f"{self.config.experiment} {self.config.name} {name} {epoch + 1}/{stage.epochs}: loss {loss:.4f}, "
-                f"training accuracy {correct:.2f}%, density {mean_density:.2f}%, {left:.0f} s left"
+                f"training accuracy {correct:.2f}%, "
+                + ("" if mean_density is None else f"density {mean_density:.2f}%, ")
+                + f"{left:.0f} s left"
             )
             if now - saved >= self.checkpoint_seconds:
                 self.save(model, optimizer, epoch + 1)
@@ -125,21 +142,29 @@ class Run:
     ) -> tuple[float, float]:
         """One pass over ``images``: mean loss and training accuracy in percent."""
         model.train()
-        seed = [self.config.seed, epoch, int(self.config.method is not Method.QUANTIZED)]
-        order_seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(order_seed)).to(self.device)
+        forward = torch.compile(model) if self.compiled else model  # compiled once: later calls find it in a cache
+        config = self.config
+        seed = [config.seed, epoch, int(config.method.finetunes)]
+        epoch_seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
+        torch.manual_seed(epoch_seed)  # of dropout, so that a resumed run drops the same
+        generator = torch.Generator().manual_seed(epoch_seed)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision is Precision.BFLOAT16)
+        steps = math.ceil(len(images) / stage.batch_size)
         total_loss = torch.zeros((), device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        for chosen in order.split(stage.batch_size):
-            logits = model(network_input(images.pixels[chosen], images, self.config.input_scaling))
-            labels = images.labels[chosen]
-            loss = nn.functional.cross_entropy(logits, labels)
+        batches = pipeline.batches(images, stage.batch_size, config.augmentation, generator)
+        for step, (pixels, labels) in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = stage.learning_rate * stage.schedule.factor(epoch + (step + 0.5) / steps, stage.epochs)
+            with autocast:
+                logits = forward(network_input(pixels, images, config.input_scaling)).float()
+            loss = nn.functional.cross_entropy(logits, labels, label_smoothing=stage.label_smoothing)
             if regularizer is not None:
                 loss = loss + stage.alpha * regularizer()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total_loss += loss.detach() * len(chosen)
+            total_loss += loss.detach() * len(labels)
             correct += (logits.detach().argmax(dim=1) == labels).sum()
         return float(total_loss) / len(images), 100.0 * int(correct) / len(images)
 
@@ -177,6 +202,8 @@ class Run:
 
 def refuse_other_config(path: Path, ours: Config, theirs: dict[str, Any]) -> None:
     """Raise :class:`BitsliceError`, naming the fields, if ``path`` was written with another configuration."""
+    with suppress(TypeError, KeyError, ValueError):  # raised for another version's, which the difference below names
+        theirs = Config.from_dict(theirs).to_dict()  # a field that did not exist when it was written has its default
     differences = differing_fields(ours.to_dict(), theirs)
     if differences:
         raise BitsliceError(f"{path} belongs to another configuration: {'; '.join(differences)}")
@@ -210,6 +237,7 @@ def run(
     threads: int = 1,
     report: Report = to_stderr,
     checkpoint_seconds: float = 120.0,
+    compiled: bool = False,
 ) -> Record:
     """Train one configuration and write its record and integer weights into ``folder``.
 
@@ -223,6 +251,7 @@ def run(
         threads: of the CPU; small networks are fastest on one.
         report: called with a line an epoch.
         checkpoint_seconds: least time between two checkpoints.
+        compiled: whether ``torch.compile`` runs the training steps; it needs a C++ compiler, and rounds differently.
 
     Raises:
         BitsliceError: if the loss diverges, the device is not there, the folder cannot be written, or holds files of
@@ -237,34 +266,37 @@ def run(
         raise BitsliceError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     torch.set_num_threads(threads)
     check_writable(folder)
-    this = Run(config, folder, target, report, checkpoint_seconds)
-    fetch = DATA_SETS[config.experiment]
-    train_images = fetch(True).first(config.train_images).to(target)
-    test_images = fetch(False).first(config.test_images).to(target)
+    this = Run(config, folder, target, report, checkpoint_seconds, compiled)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    fetch = DATA_SETS[config.data]
+    train_images = fetch(True).first(config.train_images).to(target, layout)
+    test_images = fetch(False).first(config.test_images).to(target, layout)
     torch.manual_seed(config.seed)
-    model = quantize(models.build(config.network), config.bits, config.activation_bits, config.rounding).to(target)
+    model = models.build(config.network)
+    if config.method is not Method.FLOAT:
+        quantize(model, config.bits, config.activation_bits, config.rounding)
+    model.to(target, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack this overload
     after_pruning = None
     if config.finetune is None:
         this.train(model, train_images, config.pretrain, "pretrain")
-        save_state(model, config, folder)
+        if config.method is Method.QUANTIZED:
+            save_state(model, config, folder)
     else:
         if not state_path(config, folder).exists():
-            run(config.pretrained(), folder, device, threads, report, checkpoint_seconds)
+            run(config.pretrained(), folder, device, threads, report, checkpoint_seconds, compiled)
         load_state(model, config.pretrained(), folder)
         prune(model, config.prune_threshold or 0.0)
         after_pruning = measure(model, test_images, config)
         this.train(model, train_images, config.finetune, "finetune")
     final = measure(model, test_images, config)
-    weights = folder / f"{config.name}.npz"
-    records.save_arrays(weights, records.export_codes(model))
     record = Record(
         path=folder / f"{config.name}.json",
         config=config,
         epochs=this.history,
         final=final,
         after_pruning=after_pruning,
-        weights={"file": weights.name, "sha256": sha256(weights)},
-        provenance=records.provenance(target, threads, this.elapsed()),
+        weights=records.save_weights(model, config, folder),
+        provenance={**records.provenance(target, threads, this.elapsed()), "compiled": compiled},
     )
     records.write(record)
     this.checkpoint.unlink(missing_ok=True)

