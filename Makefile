@@ -4,7 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PROFILE ?= quick# smoke, quick or paper: how long the live experiments train
+PROFILE ?= quick# smoke, quick, cpu or paper: how long experiments train
+EXPERIMENT ?= mnist# what `make reproduce` trains
 SCHEDULER ?= local# local or slurm: where jobs run, see profiles/
 PORT ?= 8000# of `make serve`
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -14,7 +15,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SNAKEMAKE = snakemake --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) --
+SNAKEMAKE = snakemake --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
 
 .PHONY: help book test figures reproduce serve bench lock format clean
 
@@ -35,9 +36,9 @@ figures: $(READY) ## Regenerate all figures
 	@$(SNAKEMAKE) figures
 	@echo "The figures are in figures/"
 
-reproduce: $(READY) ## Train everything, then the book; at the paper's size with PROFILE=paper
-	@$(SNAKEMAKE) reproduce book
-	@echo "The runs are in build/runs/, the book is at $(BOOK)/index.html"
+reproduce: $(READY) ## Train every run of EXPERIMENT; at the paper's size with PROFILE=paper
+	@$(SNAKEMAKE) reproduce $(if $(filter mnist,$(EXPERIMENT)),book)
+	@echo "The runs are in build/runs/$(EXPERIMENT)/$(PROFILE)/"
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)

@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
-from bitslice.experiments import SWEEPS
+from bitslice.experiments import EXPERIMENTS, SWEEPS, Method, Profile
 from bitslice.sources import closure, notebook_sources
 
+EXPERIMENT = config.get("experiment", "mnist")
 PROFILE = config.get("profile", "quick")
-LIVE = f"build/runs/mnist/{PROFILE}"
 MNIST = [
     f"data/MNIST/raw/{part}-ubyte"
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 ]
+CIFAR10 = [f"data/cifar-10-batches-bin/{part}.bin" for part in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")]
+# Small networks are fastest on one thread; convolutions use what there is.
+THREADS = {"mnist": 1}
+SEEDS = {"mnist": 5}
 METHODS = ["quantized", "pruned", "l1", "bl1"]
 TRAINING = closure("import bitslice.training")
 RELEASED = sorted(map(str, Path("results").rglob("*.json"))) + sorted(map(str, Path("results").rglob("*.npz")))
@@ -24,6 +28,7 @@ NOTEBOOKS = {
     "adc": dict(figures=["adc_sums", "adc_bits", "adc_cost"], live=False),
     "status": dict(figures=[], live=True),
 }
+LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=METHODS)
 
 
@@ -35,6 +40,26 @@ def options(wildcards):
     """Command-line options from a run's name, such as bl1-a0.5-s0."""
     method, *alpha, seed = wildcards.name.split("-")
     return f"--method {method} --seed {seed[1:]}" + "".join(f" --alpha {a[1:]}" for a in alpha)
+
+
+def run_names(experiment):
+    """Names of an experiment's runs: every method at its default alpha and the whole sweep, for every seed."""
+    function = EXPERIMENTS[experiment]
+    profile = Profile(PROFILE)
+    configs = [
+        function(Method(method), profile, seed=seed) for seed in range(SEEDS.get(experiment, 2)) for method in METHODS
+    ]
+    configs += [
+        function(method, profile, seed=seed, alpha=alpha)
+        for seed in range(SEEDS.get(experiment, 2))
+        for method, alphas in SWEEPS[experiment].items()
+        for alpha in alphas
+    ]
+    return sorted({run.name for run in configs})
+
+
+def data_files(wildcards):
+    return MNIST if wildcards.experiment == "mnist" else CIFAR10
 
 
 localrules: book, figures, reproduce, all_live
@@ -56,16 +81,9 @@ rule all_live:
 
 
 rule reproduce:
-    # Every released MNIST run again, in build/runs; the released ones stay as they are.
+    # Every run of one experiment again, in build/runs; the released ones stay as they are.
     input:
-        [f"{LIVE}/{method}-s{seed}.json" for seed in range(5) for method in METHODS],
-        [
-            f"{LIVE}/{method.value}-a{alpha:g}-s{seed}.json"
-            for seed in range(5)
-            for method, alphas in SWEEPS["mnist"].items()
-            for alpha in alphas
-            if alpha != {"l1": 10.0, "bl1": 0.5}[method.value]
-        ],
+        [f"build/runs/{EXPERIMENT}/{PROFILE}/{name}.json" for name in run_names(EXPERIMENT)],
 
 
 rule fetch_mnist:
@@ -77,39 +95,50 @@ rule fetch_mnist:
         "bitslice fetch mnist"
 
 
+rule fetch_cifar10:
+    output:
+        CIFAR10,
+    resources:
+        runtime=20,
+    shell:
+        "bitslice fetch cifar10"
+
+
 rule pretrain:
     input:
-        MNIST,
+        data_files,
         TRAINING,
     output:
-        multiext(f"{LIVE}/quantized-s{{seed}}", ".json", ".npz", ".state.npz"),
-    threads: 1
+        multiext("build/runs/{experiment}/{profile}/quantized-s{seed}", ".json", ".npz", ".state.npz"),
+    threads: lambda w: THREADS.get(w.experiment, 8)
     resources:
-        mem_mb=2000,
-        runtime=60,
-        gpu=0,
+        mem_mb=6000,
+        runtime=600,
+        gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
     shell:
-        "bitslice train mnist --method quantized --seed {wildcards.seed} --profile {PROFILE} --out {LIVE}"
+        "bitslice train {wildcards.experiment} --method quantized --seed {wildcards.seed} --profile {wildcards.profile}"
+        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
 
 
 rule finetune:
     input:
-        lambda w: f"{LIVE}/quantized-s{w.name.rpartition('-s')[2]}.state.npz",
-        MNIST,
+        lambda w: f"build/runs/{w.experiment}/{w.profile}/quantized-s{w.name.rpartition('-s')[2]}.state.npz",
+        data_files,
         TRAINING,
     output:
-        multiext(f"{LIVE}/{{name}}", ".json", ".npz"),
+        multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
         name=r"(pruned|l1|bl1)(-a[0-9.]+)?-s\d+",
     params:
         options=options,
-    threads: 1
+    threads: lambda w: THREADS.get(w.experiment, 8)
     resources:
-        mem_mb=2000,
-        runtime=60,
-        gpu=0,
+        mem_mb=6000,
+        runtime=600,
+        gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
     shell:
-        "bitslice train mnist {params.options} --profile {PROFILE} --out {LIVE}"
+        "bitslice train {wildcards.experiment} {params.options} --profile {wildcards.profile}"
+        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
 
 
 for notebook in NOTEBOOKS:
