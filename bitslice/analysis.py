@@ -81,6 +81,18 @@ def at_default_alpha(records: Iterable[Record]) -> list[Record]:
     ]
 
 
+def at_alpha(records: Iterable[Record], alpha: float) -> list[Record]:
+    """The runs of a sweep with one alpha, one a seed.
+
+    Raises:
+        BitsliceError: if there is none, naming the alphas there are.
+    """
+    groups = by_alpha(records)
+    if alpha not in groups:
+        raise BitsliceError(f"no runs with alpha {alpha:g}; there are {', '.join(f'{a:g}' for a in groups) or 'none'}")
+    return groups[alpha]
+
+
 def by_alpha(records: Iterable[Record]) -> dict[float, list[Record]]:
     """Runs of a sweep grouped by alpha, ascending."""
     groups: dict[float, list[Record]] = defaultdict(list)

@@ -44,6 +44,12 @@ def sweep(method: Method, scale: float) -> list[Record]:
     ]
 
 
+def test_runs_of_one_alpha_are_picked_and_others_named() -> None:
+    assert {run.config.alpha for run in analysis.at_alpha(sweep(Method.L1, 3.0), 20.0)} == {20.0}
+    with pytest.raises(BitsliceError, match="no runs with alpha 7; there are 5, 10, 20"):
+        analysis.at_alpha(sweep(Method.L1, 3.0), 7.0)
+
+
 def test_the_ratio_at_equal_accuracy_is_the_ratio_of_the_fronts() -> None:
     ratio = analysis.density_ratio(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), 96.2)
     assert ratio is not None
