@@ -164,7 +164,7 @@ for notebook in NOTEBOOKS:
             runtime=30,
             kernel=1,
         shell:
-            "bitslice notebook {params.notebook} {params.live} --out {output[0]}"
+            "BITSLICE_FIGURES=figures bitslice notebook {params.notebook} {params.live} --out {output[0]}"
 
 
 rule html:

@@ -7,6 +7,7 @@ reads in the light and in the dark theme.
 
 import html
 import io
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,8 +21,11 @@ from matplotlib.figure import Figure
 from bitslice.files import atomic_write
 from bitslice.records import Record
 
-FOLDER = Path("figures")
-"""Where the files of all figures go, relative to the project's root."""
+FOLDER_VARIABLE = "BITSLICE_FIGURES"
+"""Environment variable that names the folder of the figures' files; the book's build sets it to ``figures``."""
+
+ELSEWHERE = Path("build/notebooks/figures")
+"""Where they go without it, so that a notebook run with other parameters leaves the book's figures alone."""
 
 INK = "#1b1c1d"
 """Colour of text and axes; nothing else may have it, since it follows the page's theme in the book."""
@@ -63,12 +67,12 @@ class Page:
     Args:
         notebook: its name, as in ``notebooks/NAME.ipynb``.
         parameters: the notebook's parameters, as they are.
-        folder: where the figures' files go.
+        folder: where the figures' files go; None: as :data:`FOLDER_VARIABLE` says.
     """
 
-    def __init__(self, notebook: str, folder: Path = FOLDER, **parameters: Any) -> None:
+    def __init__(self, notebook: str, folder: Path | None = None, **parameters: Any) -> None:
         self.notebook = notebook
-        self.folder = folder
+        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE, ELSEWHERE))
         self.parameters = parameters
         use_style()
 

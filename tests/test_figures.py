@@ -50,6 +50,13 @@ def test_a_figure_becomes_three_files_and_a_themed_entry(page: Page, tmp_path: P
     assert not plt.fignum_exists(figure.number)
 
 
+def test_the_book_alone_writes_into_the_books_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BITSLICE_FIGURES", raising=False)
+    assert Page("adc").folder == Path("build/notebooks/figures")
+    monkeypatch.setenv("BITSLICE_FIGURES", "figures")
+    assert Page("adc").folder == Path("figures")
+
+
 def test_equal_figures_give_equal_files(page: Page, tmp_path: Path) -> None:
     contents = []
     for name in ("a", "b"):
