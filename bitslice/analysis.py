@@ -190,13 +190,13 @@ def finding(l1: Sequence[Record], bl1: Sequence[Record], at: Sequence[float]) ->
         return "The two sweeps share no accuracy at which they could be compared."
     best = max(ratios, key=lambda level: ratios[level].mean)
     worst = min(ratios, key=lambda level: ratios[level].mean)
-    holds = [f"{level:.2f}%" for level, ratio in ratios.items() if verdict(ratio, 2) == "holds"]
-    sparser = [f"{level:.2f}%" for level, ratio in ratios.items() if ratio.mean > 1]
+    holds = sum(verdict(ratio, 2) == "holds" for ratio in ratios.values())
+    sparser = sum(ratio.mean > 1 for ratio in ratios.values())
     return (
         f"**Finding.** Between {min(ratios):.2f}% and {max(ratios):.2f}% accuracy, L1 leaves between "
         f"{ratios[worst].text(unit='x')} (at {worst:.2f}%) and {ratios[best].text(unit='x')} (at {best:.2f}%) the "
-        f"density of bit-slice L1. The claimed 2x holds at {', '.join(holds) or 'none'} of the accuracies compared; "
-        f"bit-slice L1 is sparser at all at {', '.join(sparser) or 'none'} of them."
+        f"density of bit-slice L1. The claimed 2x holds at {holds} of the {len(ratios)} accuracies compared; "
+        f"bit-slice L1 is the sparser of the two at {sparser} of them."
     )
 
 

@@ -35,10 +35,10 @@ def methods(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
     for method, records in runs.items():
         alpha = records[0].config.alpha
         row = {"Method": METHOD_NAMES[method], "alpha": "–" if alpha is None else f"{alpha:g}", "n": len(records)}
-        row["Accuracy (%)"] = spread(records, lambda r: r.accuracy).text()
+        row["Accuracy"] = spread(records, lambda r: r.accuracy).text()
         for place, name in enumerate(CLAIMED_BITS):
-            row[f"{name} (%)"] = spread(records, lambda r, place=place: r.density[place]).text()  # type: ignore[misc]
-        row["Mean (%)"] = spread(records, lambda r: r.mean_density).text()
+            row[name] = spread(records, lambda r, place=place: r.density[place]).text()  # type: ignore[misc]
+        row["Mean"] = spread(records, lambda r: r.mean_density).text()
         rows.append(row)
     return rows
 
