@@ -181,7 +181,7 @@ class Run:
         with atomic_write(self.checkpoint) as path:
             buffer = io.BytesIO()  # torch.save to a path raises no OSError on a full disk
             torch.save(state, buffer)
-            path.write_bytes(buffer.getbuffer())
+            path.write_bytes(buffer.getvalue())  # not getbuffer(): Python 3.12 can crash collecting it after an error
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
         """Load the checkpoint, if there is one; gives the number of epochs done."""
