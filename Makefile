@@ -57,7 +57,7 @@ format: $(READY) ## Format the code
 clean: ## Remove everything generated but the environment and the data
 	@rm -rf build figures .snakemake
 
-# uv installs the lock file five times faster than pip; its own pin and hashes stand in the same file.
+# uv installs the lock file much faster than pip; its own pin and hashes stand in the same file.
 $(READY): requirements.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "bitslice needs Python 3.11 or newer" >&2; exit 1; }
 	@echo "Installing the environment into .venv (once)"

@@ -62,7 +62,7 @@ def data_files(wildcards):
     return MNIST if wildcards.experiment == "mnist" else CIFAR10
 
 
-localrules: book, figures, reproduce, all_live
+localrules: book, figures, reproduce
 
 
 rule book:
@@ -73,11 +73,6 @@ rule book:
 rule figures:
     input:
         [figure_files(notebook) for notebook in NOTEBOOKS],
-
-
-rule all_live:
-    input:
-        LIVE_RUNS,
 
 
 rule reproduce:

@@ -13,6 +13,9 @@ from bitslice.errors import BitsliceError
 from bitslice.experiments import EXPERIMENTS, InputScaling, Method
 from bitslice.records import Record
 
+CLAIMED_BITS = {"B3": 1, "B2": 3, "B1": 3, "B0": 3}
+"""ADC resolutions of the paper's abstract."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -147,9 +150,13 @@ class Front:
         return float(np.interp(accuracy, self.accuracy, self.density))
 
 
-def front(records: Iterable[Record]) -> Front:
-    """Front of runs in accuracy and mean density."""
-    return Front.of((record.accuracy, record.mean_density) for record in records)
+def fronts(records: Iterable[Record]) -> dict[int, Front]:
+    """Front in accuracy and mean density of every seed that was swept; a seed with a single run has none."""
+    return {
+        seed: Front.of((run.accuracy, run.mean_density) for run in runs)
+        for seed, runs in by_seed(records).items()
+        if len(runs) > 1
+    }
 
 
 def density_ratio(l1: Sequence[Record], bl1: Sequence[Record], accuracy: float) -> Spread | None:
@@ -158,10 +165,10 @@ def density_ratio(l1: Sequence[Record], bl1: Sequence[Record], accuracy: float) 
     Returns:
         One ratio for each seed whose two fronts both cover the accuracy; None if there is no such seed.
     """
-    theirs, ours = by_seed(l1), by_seed(bl1)
+    theirs, ours = fronts(l1), fronts(bl1)
     ratios = []
-    for seed in theirs.keys() & ours.keys():
-        a, b = front(theirs[seed]).at(accuracy), front(ours[seed]).at(accuracy)
+    for seed in sorted(theirs.keys() & ours.keys()):
+        a, b = theirs[seed].at(accuracy), ours[seed].at(accuracy)
         if a is not None and b:
             ratios.append(a / b)
     return Spread(tuple(ratios)) if ratios else None
@@ -169,17 +176,16 @@ def density_ratio(l1: Sequence[Record], bl1: Sequence[Record], accuracy: float) 
 
 def density_at(runs: Sequence[Record], accuracy: float) -> Spread | None:
     """Mean density on each seed's own front at ``accuracy``; None if no seed covers it."""
-    found = (front(records).at(accuracy) for records in by_seed(runs).values())
+    found = (front.at(accuracy) for front in fronts(runs).values())
     values = tuple(density for density in found if density is not None)
     return Spread(values) if values else None
 
 
 def levels(l1: Sequence[Record], bl1: Sequence[Record], step: float = 0.1) -> list[float]:
     """Accuracies, multiples of ``step`` percent, that both methods' fronts cover, for every seed that was swept."""
-    sweeps = [records for runs in (l1, bl1) for records in by_seed(runs).values() if len(records) > 1]
-    fronts = [front(records) for records in sweeps]
-    low = max((f.accuracy[0] for f in fronts), default=0.0)
-    high = min((f.accuracy[-1] for f in fronts), default=-1.0)
+    swept = [front for runs in (l1, bl1) for front in fronts(runs).values()]
+    low = max((front.accuracy[0] for front in swept), default=0.0)
+    high = min((front.accuracy[-1] for front in swept), default=-1.0)
     return [round(k * step, 6) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
@@ -270,7 +276,7 @@ def mnist_claims(records: Sequence[Record]) -> list[Claim]:
                 verdict(equal, 2),
             )
         )
-    for name, bits in (("B3", 1), ("B2", 3), ("B1", 3), ("B0", 3)):
+    for name, bits in CLAIMED_BITS.items():
         bound = slice_bits(default[Method.BL1], name, "bound")
         observed = slice_bits(default[Method.BL1], name, "observed")
         claims.append(

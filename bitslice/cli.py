@@ -78,7 +78,7 @@ def _train(options: argparse.Namespace) -> None:
         alpha=options.alpha,
         **scaling,
     )
-    folder = options.out or Path("build/runs") / options.experiment / options.profile
+    folder = options.out or records.LIVE / options.experiment / options.profile
     released = folder / f"{config.name}.json"
     if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
         raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")

@@ -45,7 +45,7 @@ class Profile(enum.Enum):
     QUICK = "quick"
     """Minutes: a first look at the effect."""
     CPU = "cpu"
-    """Half an hour a run on two cores: a modern short schedule for the networks that need a GPU otherwise."""
+    """Shortened for two cores: a modern schedule of few epochs, for the networks that need a GPU otherwise."""
     PAPER = "paper"
     """The schedule of the authors' code."""
 

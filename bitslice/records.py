@@ -27,7 +27,7 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 RELEASED = Path("results")
 """Where released records live, relative to the project's root."""
 LIVE = Path("build/runs")
-"""Where a user's own runs go."""
+"""Where a user's own runs go, by experiment and profile."""
 LARGEST_FLOAT = 1_000_000
 """Parameters up to which the weights of a float network are kept; unlike integer codes they hardly compress."""
 

@@ -8,9 +8,8 @@ from IPython.display import Markdown
 
 from bitslice import analysis
 from bitslice.adc import power_saving, saberi_power, time_saving
-from bitslice.analysis import Claim, Spread, spread
+from bitslice.analysis import CLAIMED_BITS, Claim, Spread, spread
 from bitslice.figures import METHOD_NAMES
-from bitslice.plots.adc import CLAIMED_BITS
 from bitslice.records import Record
 
 

@@ -80,9 +80,14 @@ class Run:
     """One training run with its progress, history and checkpoint."""
 
     def __init__(
-        self, config: Config, folder: Path, device: torch.device, report: Report, checkpoint_seconds: float,
-        compiled: bool = False,
-    ):  # fmt: skip
+        self,
+        config: Config,
+        folder: Path,
+        device: torch.device,
+        report: Report,
+        checkpoint_seconds: float,
+        compiled: bool,
+    ) -> None:
         self.config = config
         self.folder = folder
         self.device = device

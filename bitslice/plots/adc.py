@@ -7,12 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bitslice.adc import BitlineSums, power_saving, resolution, saberi_power, time_saving
-from bitslice.analysis import slice_bits
+from bitslice.analysis import CLAIMED_BITS, slice_bits
 from bitslice.figures import METHOD_COLOURS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.records import Record
-
-CLAIMED_BITS = {"B3": 1, "B2": 3, "B1": 3, "B0": 3}
-"""ADC resolutions of the paper's abstract."""
 
 
 def sums_by_slice(sums: Sequence[BitlineSums]) -> Figure:
