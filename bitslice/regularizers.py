@@ -3,7 +3,7 @@
 Both are means over all N quantized parameters of the model, as in the authors' code::
 
     L1 :  sum |w| / N
-    Bl1:  sum (B0 + B1 + B2 + B3) / (4 N)        (paper, equation of section 3; B_k the slices of the code of |w|)
+    Bl1:  sum (B0 + B1 + B2 + B3) / (4 N)        (the paper's term; B_k are the slices of the code of |w|)
 """
 
 import enum
