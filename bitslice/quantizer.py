@@ -1,6 +1,6 @@
 """Dynamic fixed point: quantizers, straight-through gradients, and a whole network's quantized form.
 
-A tensor ``w`` is stored as sign and an integer *code* of ``bits`` magnitude bits (the paper's dynamic fixed point; authors' code)::
+A tensor ``w`` is stored as sign and an integer *code* of ``bits`` magnitude bits (authors' code)::
 
     S    = ceil(log2 max|w|)          one power of two per tensor
     step = 2^(S - bits)
