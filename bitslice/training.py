@@ -86,7 +86,7 @@ class Run:
         device: torch.device,
         report: Report,
         checkpoint_seconds: float,
-        compiled: bool,
+        compiled: bool = False,
     ) -> None:
         self.config = config
         self.folder = folder
