@@ -1,0 +1,121 @@
+"""The hardware a network is mapped to: crossbar arrays, how inputs drive them, and the ADCs at their bitlines."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bitslice.errors import BitsliceError
+
+
+class SignedInputs(enum.Enum):
+    """How a layer whose inputs can be negative drives wordlines, which take only one polarity."""
+
+    TWO_PHASE = "two_phase"
+    """The positive inputs first, then the magnitudes of the negative ones; the second result is subtracted. Twice the
+    cycles, and a wordline fires in one phase at most."""
+    OFFSET = "offset"
+    """Every input is raised by 2^bits, one bit more than its magnitude has, and 2^bits times the sum of a column's
+    weights is subtracted digitally. One phase of one more bit, in which an input of zero fires too."""
+
+
+@dataclass(frozen=True)
+class Crossbar:
+    """Geometry and drive of the arrays. The defaults are those of ISAAC (ISCA 2016) and of the paper.
+
+    Attributes:
+        rows: wordlines of an array; longer columns are cut into tiles of exactly so many, the last as it comes.
+        columns: bitlines of an array.
+        cell_bits: bits stored in a cell; they must divide the weight's bits.
+        dac_bits: bits of an input that a wordline carries per cycle, least significant first.
+        input_bits: widest input magnitude that the schedule has cycles for.
+        signed_inputs: see :class:`SignedInputs`.
+    """
+
+    rows: int = 128
+    columns: int = 128
+    cell_bits: int = 2
+    dac_bits: int = 1
+    input_bits: int = 8
+    signed_inputs: SignedInputs = SignedInputs.TWO_PHASE
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "columns", "cell_bits", "dac_bits", "input_bits"):
+            if getattr(self, name) < 1:
+                raise BitsliceError(f"a crossbar's {name} must be at least 1, not {getattr(self, name)}")
+        if self.cell_bits > 8 or self.dac_bits > 8:
+            raise BitsliceError(f"cells and DACs have at most 8 bits, not {max(self.cell_bits, self.dac_bits)}")
+
+    @property
+    def largest_digit(self) -> int:
+        """What a wordline carries at most in one cycle, in units of its smallest level."""
+        return int(2**self.dac_bits - 1)
+
+    def cycles(self, bits: int) -> int:
+        """Cycles in which a word of ``bits`` enters.
+
+        >>> Crossbar().cycles(8), Crossbar(dac_bits=3).cycles(8)
+        (8, 3)
+        """
+        return -(-bits // self.dac_bits)
+
+
+@dataclass(frozen=True)
+class Adc:
+    """Transfer function of an ADC, in cell levels: rounds half up to a multiple of ``step``, and clips.
+
+    Attributes:
+        bits: resolution N, so that codes run from 0 to 2^N - 1; None: ideal, every sum as it is.
+        step: bitline sum per code, a power of two.
+
+    >>> Adc(2).convert(torch.tensor([0, 1, 3, 4, 200]))
+    tensor([0, 1, 3, 3, 3])
+    >>> Adc(2, step=4).convert(torch.tensor([0, 1, 2, 5, 200]))
+    tensor([ 0,  0,  4,  4, 12])
+    """
+
+    bits: int | None
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.bits is not None and not 1 <= self.bits <= 16:
+            raise BitsliceError(f"an ADC has between 1 and 16 bits, not {self.bits}")
+        if self.step < 1 or self.step & (self.step - 1):
+            raise BitsliceError(f"the step of an ADC must be a power of two of cell levels, not {self.step}")
+        if self.bits is None and self.step > 1:
+            raise BitsliceError("an ideal ADC has no step: give it a resolution")
+
+    @property
+    def full_scale(self) -> int | None:
+        """Largest value it gives; None without a limit."""
+        return None if self.bits is None else (2**self.bits - 1) * self.step
+
+    def changes(self, largest: Tensor) -> Tensor:
+        """Whether some sum from 0 to ``largest`` (any shape, integer) is not converted to itself; bool, same shape."""
+        if self.bits is None:
+            return torch.zeros_like(largest, dtype=torch.bool)
+        return largest.gt(0) if self.step > 1 else largest.gt(2**self.bits - 1)
+
+    def convert(self, sums: Tensor) -> Tensor:
+        """Converted bitline sums: same shape and type; ``sums`` are integers, or real where cells are not ideal."""
+        if self.bits is None:
+            return sums
+        codes = torch.div(sums + self.step / 2 if sums.is_floating_point() else sums + self.step // 2, self.step)
+        return codes.floor().clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
+
+
+def adcs(bits: Sequence[int | None] | int | None, slices: int = 4) -> tuple[Adc, ...]:
+    """ADCs of all slices, B0 first, from their resolutions; one number, or None for ideal, stands for all.
+
+    >>> [adc.bits for adc in adcs((3, 3, 3, 1))], [adc.bits for adc in adcs(8)]
+    ([3, 3, 3, 1], [8, 8, 8, 8])
+
+    Raises:
+        BitsliceError: if there are not as many as slices, or one is not between 1 and 16.
+    """
+    listed = [bits] * slices if bits is None or isinstance(bits, int) else list(bits)
+    if len(listed) != slices:
+        raise BitsliceError(f"{slices} slices need {slices} ADC resolutions, B0 first, not {len(listed)}")
+    return tuple(Adc(n) for n in listed)

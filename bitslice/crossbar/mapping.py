@@ -1,0 +1,260 @@
+"""From a quantized network to crossbar matrices: what each layer stores, drives and converts.
+
+A ``Linear`` or ``Conv2d`` layer becomes one matrix of weight codes a group: wordlines (inputs of the unfolded
+convolution) x bitlines (outputs). Per slice and sign the matrix is cut into arrays of R x C cells. Arrays are not shared
+between matrices, and biases are added in the digital domain.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs
+from bitslice.errors import BitsliceError
+from bitslice.quantizer import FixedPoint, QuantizedTensor, quantized_tensors
+from bitslice.slices import slice_count, to_slices
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Unfold:
+    """How images become a crossbar's input vectors, as in ``torch.nn.functional.unfold``; pairs are (height, width)."""
+
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+    def output_size(self, height: int, width: int) -> Pair:
+        """Height and width of the output image.
+
+        >>> Unfold(kernel=(3, 3), stride=(2, 2), padding=(1, 1)).output_size(32, 32)
+        (16, 16)
+        """
+        size = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(
+                (height, width), self.kernel, self.stride, self.padding, self.dilation, strict=True
+            )
+        ]
+        return size[0], size[1]
+
+
+@dataclass(frozen=True)
+class MappedLayer:
+    """One layer on crossbars.
+
+    Attributes:
+        name: of the layer in its model.
+        crossbar: geometry of its arrays.
+        codes: signed weight codes, int32 ``(groups, wordlines, outputs)``; outputs of one group.
+        bits: magnitude bits of a weight.
+        input_bits: magnitude bits of an input.
+        signed: whether inputs can be negative, as observed on the images it was mapped with.
+        vectors: input vectors per image: output positions of a convolution, over all calls of the layer.
+        unfold: of a convolution; of a linear layer that of one pixel, whose image is a column of vectors.
+    """
+
+    name: str
+    crossbar: Crossbar
+    codes: Tensor
+    bits: int
+    input_bits: int
+    signed: bool
+    vectors: int
+    unfold: Unfold
+
+    @property
+    def groups(self) -> int:
+        """Matrices of the layer: groups of a convolution, else 1."""
+        return self.codes.shape[0]
+
+    @property
+    def wordlines(self) -> int:
+        """Inputs of one matrix."""
+        return self.codes.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """Bitlines of one matrix, per slice and sign."""
+        return self.codes.shape[2]
+
+    @property
+    def slices(self) -> int:
+        """Slices of a weight."""
+        return slice_count(self.bits, self.crossbar.cell_bits)
+
+    @property
+    def row_tiles(self) -> int:
+        """Arrays that a column stretches over."""
+        return -(-self.wordlines // self.crossbar.rows)
+
+    @property
+    def column_tiles(self) -> int:
+        """Arrays that a row stretches over."""
+        return -(-self.outputs // self.crossbar.columns)
+
+    @property
+    def arrays(self) -> int:
+        """Crossbar arrays of the layer, over groups, slices, both signs and tiles."""
+        return self.groups * self.slices * 2 * self.row_tiles * self.column_tiles
+
+    @property
+    def utilization(self) -> float:
+        """Share (0 to 1) of the arrays' cells that lie on a used row and a used column; zero weights count as used."""
+        held = self.row_tiles * self.crossbar.rows * self.column_tiles * self.crossbar.columns
+        return self.wordlines * self.outputs / held
+
+    @property
+    def phases(self) -> int:
+        """Passes of the input per vector."""
+        return 2 if self.signed and self.crossbar.signed_inputs is SignedInputs.TWO_PHASE else 1
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of the word that enters a wordline in one phase."""
+        offset = self.signed and self.crossbar.signed_inputs is SignedInputs.OFFSET
+        return self.input_bits + 1 if offset else self.input_bits
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per vector, over all phases."""
+        return self.phases * self.crossbar.cycles(self.word_bits)
+
+    def levels(self) -> Tensor:
+        """Cell levels, int32 ``(groups, 2 signs, slices, wordlines, outputs)``; the positive array first, B0 first."""
+        signs = [self.codes.clamp_min(0), (-self.codes).clamp_min(0)]
+        cells = torch.stack([to_slices(codes, self.bits, self.crossbar.cell_bits) for codes in signs])
+        return cells.movedim(2, 0)
+
+    def bounds(self) -> Tensor:
+        """Largest sum that any input could put on each bitline, int64 ``(groups, tiles, 2 signs, slices, outputs)``."""
+        cells = self.levels()
+        sums = [tile.sum(dim=3) for tile in cells.split(self.crossbar.rows, dim=3)]
+        return torch.stack(sums, dim=1) * self.crossbar.largest_digit
+
+    def conversions(self) -> Tensor:
+        """Conversions per image and slice, int64 ``(slices,)``: every cycle converts every bitline of every tile."""
+        each = self.vectors * self.cycles * self.groups * self.row_tiles * 2 * self.outputs
+        return torch.full((self.slices,), each)
+
+    def conversions_of_used(self) -> Tensor:
+        """As :meth:`conversions`, without bitlines whose cells are all zero: they need no ADC."""
+        return self.bounds().gt(0).sum(dim=(0, 1, 2, 4)) * self.vectors * self.cycles
+
+    def simulated(self, adcs: tuple[Adc, ...]) -> Tensor:
+        """Which bitlines an ADC can change, bool in the shape of :meth:`bounds`; an exact product covers the rest."""
+        bounds = self.bounds()
+        return torch.stack([adc.changes(bounds[:, :, :, k]) for k, adc in enumerate(adcs)], dim=3)
+
+
+def layer_name(tensor: QuantizedTensor) -> str:
+    """Name of the layer that a quantized parameter belongs to."""
+    return tensor.name.rpartition(".")[0]
+
+
+def unfold_of(layer: nn.Module, name: str) -> Unfold:
+    """How a layer's input unfolds.
+
+    Raises:
+        BitsliceError: for padding that is not a number of zeros.
+    """
+    if not isinstance(layer, nn.Conv2d):
+        return Unfold()
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise BitsliceError(
+            f"layer {name!r} pads with {layer.padding!r} ({layer.padding_mode}); give the number of zero pixels"
+        )
+    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return Unfold(*(cast(Pair, tuple(pair)) for pair in shape))
+
+
+@contextmanager
+def observed_inputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Collects the quantized inputs (float) of every quantized layer, call by call, while ``model`` runs."""
+    seen: dict[str, list[Tensor]] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(getattr(module, "input_quantizer", None), FixedPoint):
+
+            def keep(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+                seen.setdefault(name, []).append(inputs[0])
+
+            handles.append(module.register_forward_hook(keep))
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = None) -> list[MappedLayer]:
+    """Map every quantized layer of ``model`` to crossbars, in the order of its modules.
+
+    Args:
+        model: a quantized network in evaluation mode.
+        images: some of its inputs, float ``(images, ...)``: they show how often a layer is used and whether its inputs
+            can be negative.
+        crossbar: geometry; None: the defaults.
+
+    Raises:
+        BitsliceError: naming the layer and the value, if the model is not quantized, a weight is not finite, cells do
+            not divide a weight, an input is wider than the schedule, or a layer pads with anything but zeros.
+    """
+    crossbar = crossbar or Crossbar()
+    weights = [t for t in quantized_tensors(model) if t.name.rpartition(".")[2] == "weight"]
+    if not weights:
+        raise BitsliceError("a crossbar needs a quantized network: call bitslice.quantize(model) first")
+    for tensor in weights:
+        check_fits(tensor, crossbar)
+    with observed_inputs(model) as inputs:
+        model(images)
+    layers = []
+    for tensor in weights:
+        name = layer_name(tensor)
+        layer, unfold = tensor.layer, unfold_of(tensor.layer, name)
+        groups = cast(int, getattr(layer, "groups", 1))
+        codes = tensor.codes().flatten(1)  # (outputs of all groups, wordlines)
+        calls = inputs.get(name, [])
+        layers.append(
+            MappedLayer(
+                name=name,
+                crossbar=crossbar,
+                codes=codes.unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
+                bits=tensor.quantizer.bits,
+                input_bits=cast(FixedPoint, layer.input_quantizer).bits,
+                signed=any(bool((x < 0).any()) for x in calls),
+                vectors=sum(vectors_of(layer, unfold, x) for x in calls) // len(images),
+                unfold=unfold,
+            )
+        )
+    return layers
+
+
+def check_fits(tensor: QuantizedTensor, crossbar: Crossbar) -> None:
+    """Raise :class:`BitsliceError`, naming layer and value, unless ``crossbar`` can hold and drive a layer's weight."""
+    name, bits = layer_name(tensor), tensor.quantizer.bits
+    input_bits = cast(FixedPoint, tensor.layer.input_quantizer).bits
+    if not tensor.original.isfinite().all():
+        value = tensor.original[~tensor.original.isfinite()][0].item()
+        raise BitsliceError(f"layer {name!r} has a weight that is not finite: {value}")
+    if bits % crossbar.cell_bits:
+        raise BitsliceError(f"layer {name!r}: cells of {crossbar.cell_bits} bits do not divide weights of {bits} bits")
+    if input_bits > crossbar.input_bits:
+        raise BitsliceError(
+            f"layer {name!r}: inputs of {input_bits} bits are wider than the schedule of {crossbar.input_bits} bits"
+        )
+
+
+def vectors_of(layer: nn.Module, unfold: Unfold, x: Tensor) -> int:
+    """Input vectors of one call of ``layer`` with ``x``."""
+    if isinstance(layer, nn.Conv2d):
+        height, width = unfold.output_size(x.shape[-2], x.shape[-1])
+        return x.shape[0] * height * width
+    return x[..., 0].numel()
