@@ -58,7 +58,8 @@ clean: ## Remove everything generated but the environment and the data
 	@rm -rf build figures .snakemake
 
 # uv installs the lock file much faster than pip; its own pin and hashes stand in the same file.
-$(READY): requirements.lock pyproject.toml
+# The kernels in C are compiled with the package.
+$(READY): requirements.lock pyproject.toml $(wildcard bitslice/native/*.c)
 	@[ -n "$(PYTHON)" ] || { echo "bitslice needs Python 3.11 or newer" >&2; exit 1; }
 	@echo "Installing the environment into .venv (once)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv

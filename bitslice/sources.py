@@ -32,7 +32,7 @@ def imported(code: str) -> set[Path]:
 
 
 def closure(code: str) -> list[str]:
-    """The library's files that ``code`` imports, directly or not, sorted.
+    """The library's files that ``code`` imports, directly or not, sorted; with a module, the C files beside it.
 
     >>> closure("from bitslice import slices")[-2:]
     ['bitslice/regularizers.py', 'bitslice/slices.py']
@@ -43,7 +43,8 @@ def closure(code: str) -> list[str]:
         path = waiting.pop()
         seen.add(path)
         waiting |= imported((PACKAGE.parent / path).read_text()) - seen
-    return sorted(path.as_posix() for path in seen)
+    kernels = {path.parent / kernel.name for path in seen for kernel in (PACKAGE.parent / path.parent).glob("*.c")}
+    return sorted(path.as_posix() for path in seen | kernels)
 
 
 def notebook_sources(path: Path) -> list[str]:

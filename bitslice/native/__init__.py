@@ -1,0 +1,109 @@
+"""Compiled kernels: plain C, built at installation for several vector levels and loaded at run time.
+
+Every kernel has a form in torch beside it, which is its reference, and its fallback where no compiler was at hand. The
+libraries know nothing of Python or torch: they get addresses and counts. Threads come from here, since OpenMP in a
+library of one's own would start a second runtime beside torch's.
+"""
+
+import ctypes
+import enum
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+from bitslice.errors import BitsliceError
+
+T = TypeVar("T")
+
+VARIABLE = "BITSLICE_NATIVE"
+"""Environment variable that asks for one :class:`Level` by its value, or for torch alone with ``off``."""
+
+
+class Level(enum.Enum):
+    """Which instructions a library uses, from the fewest to the most; on other CPUs than x86-64 only ``BASE``."""
+
+    BASE = "base"
+    """Those every CPU of its architecture has."""
+    V3 = "v3"
+    """AVX2 (x86-64-v3)."""
+    V4 = "v4"
+    """AVX-512 with vector population counts (x86-64-v4 and more)."""
+
+
+def library_file(level: Level) -> str | None:
+    """Path of the library built at ``level``; None if the installation has none."""
+    spec = find_spec(f"{__name__}._{level.value}")
+    return spec.origin if spec else None
+
+
+@cache
+def levels() -> tuple[Level, ...]:
+    """The levels that are built and that this CPU has, from the fewest instructions to the most."""
+    base = library_file(Level.BASE)
+    if base is None:
+        return ()
+    beyond = ctypes.CDLL(base).vector_levels()
+    return tuple(level for level in list(Level)[: 1 + beyond] if library_file(level))
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernels at the best level, or at the one that ``BITSLICE_NATIVE`` names; None stands for torch alone.
+
+    Raises:
+        BitsliceError: if ``BITSLICE_NATIVE`` names no level, or one that is not built or that this CPU lacks.
+    """
+    found = levels()
+    wish = os.environ.get(VARIABLE)
+    if wish == "off":
+        return None
+    if wish is None:
+        if not found:
+            logging.getLogger("bitslice").warning(
+                "bitslice: the C kernels were not built at installation; using the slower torch path"
+            )
+            return None
+        level = found[-1]
+    else:
+        names = [level.value for level in Level]
+        if wish not in names:
+            raise BitsliceError(f"{VARIABLE} must be one of {', '.join(names)} or off, not {wish!r}")
+        level = Level(wish)
+        if level not in found:
+            have = ", ".join(level.value for level in found) or "none"
+            raise BitsliceError(f"{VARIABLE} asks for {wish}, but what is built here and runs on this CPU is: {have}")
+    return ctypes.CDLL(library_file(level))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bitslice")
+
+
+def parallel(count: int, function: Callable[[int, int], T], grain: int = 1) -> list[T]:
+    """Call ``function(first, last)`` on consecutive pieces of ``range(count)``, on as many threads as torch uses.
+
+    A call into a library releases Python's lock, so that the pieces run side by side; one piece is the caller's own.
+
+    Args:
+        count: length of the range.
+        function: what works on items ``first`` to ``last - 1``.
+        grain: the fewest items that are worth a thread of their own.
+
+    Returns:
+        What the calls return, in the order of their pieces.
+
+    >>> parallel(10, lambda first, last: last - first, grain=100)
+    [10]
+    """
+    pieces = max(1, min(torch.get_num_threads(), count // grain))
+    bounds = [count * piece // pieces for piece in range(pieces + 1)]
+    others = [_pool().submit(function, *ends) for ends in pairwise(bounds[1:])]
+    return [function(bounds[0], bounds[1]), *(other.result() for other in others)]

@@ -1,0 +1,3 @@
+/* Converted bitline sums of a crossbar by vertical counters. */
+
+#include <stdint.h>
