@@ -106,8 +106,12 @@ class Adc:
         return codes.floor().clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
 
 
-def adcs(bits: Sequence[int | None] | int | None, slices: int = 4) -> tuple[Adc, ...]:
-    """ADCs of all slices, B0 first, from their resolutions; one number, or None for ideal, stands for all.
+AdcBits = Sequence[int | Adc | None] | int | None
+"""ADC resolutions of all slices, B0 first (or whole ADCs; None: ideal); one number, or None, stands for all."""
+
+
+def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
+    """ADCs of all slices, B0 first.
 
     >>> [adc.bits for adc in adcs((3, 3, 3, 1))], [adc.bits for adc in adcs(8)]
     ([3, 3, 3, 1], [8, 8, 8, 8])
@@ -118,4 +122,4 @@ def adcs(bits: Sequence[int | None] | int | None, slices: int = 4) -> tuple[Adc,
     listed = [bits] * slices if bits is None or isinstance(bits, int) else list(bits)
     if len(listed) != slices:
         raise BitsliceError(f"{slices} slices need {slices} ADC resolutions, B0 first, not {len(listed)}")
-    return tuple(Adc(n) for n in listed)
+    return tuple(n if isinstance(n, Adc) else Adc(n) for n in listed)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs
+from bitslice.crossbar.reference import phases
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import FixedPoint, QuantizedTensor, quantized_tensors
 from bitslice.slices import slice_count, to_slices
@@ -46,6 +47,24 @@ class Unfold:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One pass of a layer's input over its wordlines.
+
+    Attributes:
+        sign: what the phase's result is multiplied by, +1 or -1.
+        codes: what enters, uint8 or uint16 ``(images, channels, height, width)``; of a linear layer, whose vectors are
+            the pixels of one image, ``(1, inputs, 1, vectors)``.
+        bits: of a word.
+        padding: code of a padding pixel.
+    """
+
+    sign: int
+    codes: Tensor
+    bits: int
+    padding: int
+
+
+@dataclass(frozen=True)
 class MappedLayer:
     """One layer on crossbars.
 
@@ -56,8 +75,9 @@ class MappedLayer:
         bits: magnitude bits of a weight.
         input_bits: magnitude bits of an input.
         signed: whether inputs can be negative, as observed on the images it was mapped with.
+        input_step: value of an input code of 1.
         vectors: input vectors per image: output positions of a convolution, over all calls of the layer.
-        unfold: of a convolution; of a linear layer that of one pixel, whose image is a column of vectors.
+        unfold: of a convolution; None for a linear layer.
     """
 
     name: str
@@ -66,8 +86,9 @@ class MappedLayer:
     bits: int
     input_bits: int
     signed: bool
+    input_step: Tensor
     vectors: int
-    unfold: Unfold
+    unfold: Unfold | None
 
     @property
     def groups(self) -> int:
@@ -126,6 +147,28 @@ class MappedLayer:
         """Cycles per vector, over all phases."""
         return self.phases * self.crossbar.cycles(self.word_bits)
 
+    def drive(self, x: Tensor) -> list[Phase]:
+        """The layer's quantized input ``x`` (float, as the layer takes it) as what its wordlines carry.
+
+        Raises:
+            BitsliceError: if an input is negative though none was when the layer was mapped.
+        """
+        if not self.signed and bool((x < 0).any()):
+            raise BitsliceError(
+                f"layer {self.name!r} has a negative input, but had none when it was mapped: map it with more images"
+            )
+        image = x.flatten(0, -2).T[None, :, None] if self.unfold is None else x
+        codes = (image / self.input_step).to(torch.int32)
+        return [
+            Phase(
+                sign,
+                words.to(torch.uint8 if bits <= 8 else torch.uint16).contiguous(),
+                bits,
+                2**self.input_bits if bits > self.input_bits else 0,
+            )
+            for sign, words, bits in phases(codes, self.crossbar, self.input_bits, self.signed)
+        ]
+
     def levels(self) -> Tensor:
         """Cell levels, int32 ``(groups, 2 signs, slices, wordlines, outputs)``; the positive array first, B0 first."""
         signs = [self.codes.clamp_min(0), (-self.codes).clamp_min(0)]
@@ -137,6 +180,17 @@ class MappedLayer:
         cells = self.levels()
         sums = [tile.sum(dim=3) for tile in cells.split(self.crossbar.rows, dim=3)]
         return torch.stack(sums, dim=1) * self.crossbar.largest_digit
+
+    def part(self, chosen: Tensor) -> Tensor:
+        """Signed codes of the cells on ``chosen`` bitlines alone: int32, in the shape of ``codes``.
+
+        Args:
+            chosen: bool, in the shape of :meth:`bounds`.
+        """
+        place = 2 ** (self.crossbar.cell_bits * torch.arange(self.slices, device=self.codes.device))
+        scale = torch.stack([place, -place])[:, :, None, None].int()
+        tiles = zip(self.levels().split(self.crossbar.rows, dim=3), chosen.unbind(1), strict=True)
+        return torch.cat([(tile * (scale * on[:, :, :, None])).sum((1, 2), dtype=torch.int32) for tile, on in tiles], 1)
 
     def conversions(self) -> Tensor:
         """Conversions per image and slice, int64 ``(slices,)``: every cycle converts every bitline of every tile."""
@@ -158,14 +212,14 @@ def layer_name(tensor: QuantizedTensor) -> str:
     return tensor.name.rpartition(".")[0]
 
 
-def unfold_of(layer: nn.Module, name: str) -> Unfold:
-    """How a layer's input unfolds.
+def unfold_of(layer: nn.Module, name: str) -> Unfold | None:
+    """How a convolution's input unfolds; None for a linear layer.
 
     Raises:
         BitsliceError: for padding that is not a number of zeros.
     """
     if not isinstance(layer, nn.Conv2d):
-        return Unfold()
+        return None
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise BitsliceError(
             f"layer {name!r} pads with {layer.padding!r} ({layer.padding_mode}); give the number of zero pixels"
@@ -219,6 +273,7 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
     for tensor in weights:
         name = layer_name(tensor)
         layer, unfold = tensor.layer, unfold_of(tensor.layer, name)
+        input_quantizer = cast(FixedPoint, layer.input_quantizer)
         groups = cast(int, getattr(layer, "groups", 1))
         codes = tensor.codes().flatten(1)  # (outputs of all groups, wordlines)
         calls = inputs.get(name, [])
@@ -228,9 +283,10 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
                 crossbar=crossbar,
                 codes=codes.unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
                 bits=tensor.quantizer.bits,
-                input_bits=cast(FixedPoint, layer.input_quantizer).bits,
+                input_bits=input_quantizer.bits,
                 signed=any(bool((x < 0).any()) for x in calls),
-                vectors=sum(vectors_of(layer, unfold, x) for x in calls) // len(images),
+                input_step=input_quantizer.step,
+                vectors=sum(vectors_of(unfold, x) for x in calls) // len(images),
                 unfold=unfold,
             )
         )
@@ -252,9 +308,9 @@ def check_fits(tensor: QuantizedTensor, crossbar: Crossbar) -> None:
         )
 
 
-def vectors_of(layer: nn.Module, unfold: Unfold, x: Tensor) -> int:
-    """Input vectors of one call of ``layer`` with ``x``."""
-    if isinstance(layer, nn.Conv2d):
-        height, width = unfold.output_size(x.shape[-2], x.shape[-1])
-        return x.shape[0] * height * width
-    return x[..., 0].numel()
+def vectors_of(unfold: Unfold | None, x: Tensor) -> int:
+    """Input vectors of one call of a layer with ``x``."""
+    if unfold is None:
+        return x[..., 0].numel()
+    height, width = unfold.output_size(x.shape[-2], x.shape[-1])
+    return x.shape[0] * height * width

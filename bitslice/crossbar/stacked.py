@@ -1,5 +1,8 @@
 """The simulation in torch alone: all digits of all cycles in one int8 product per tile. The fallback of the kernel."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +17,9 @@ CHUNK = 1 << 24
 
 def unfolded(codes: Tensor, unfold: Unfold, padding: int) -> Tensor:
     """Input vectors ``(images * positions, wordlines)``, int32, of images ``(images, channels, height, width)``."""
-    (height, width), (top, left) = unfold.kernel, unfold.padding
+    top, left = unfold.padding
     padded = nn.functional.pad(codes.float(), (left, left, top, top), value=padding)
-    columns = nn.functional.unfold(padded, (height, width), unfold.dilation, 0, unfold.stride)
+    columns = nn.functional.unfold(padded, unfold.kernel, unfold.dilation, 0, unfold.stride)
     return columns.transpose(1, 2).flatten(0, 1).to(torch.int32)
 
 
@@ -27,8 +30,27 @@ def int_product(a: Tensor, b: Tensor) -> Tensor:
     return (a.float() @ b.float()).to(torch.int32)
 
 
+@dataclass(frozen=True)
+class Tile:
+    """The simulated bitlines of one tile of rows, those of one ADC side by side.
+
+    Attributes:
+        cells: their levels ``(rows, bitlines)``.
+        output: which output each belongs to, int64 ``(bitlines,)``.
+        scale: what its sums are multiplied by, sign included; int64 ``(bitlines,)``.
+        array: its sign and slice as one number, ``sign * slices + slice``.
+        counts: bitlines of each slice.
+    """
+
+    cells: Tensor
+    output: Tensor
+    scale: Tensor
+    array: Tensor
+    counts: list[int]
+
+
 class Stacked:
-    """Adds what the simulated bitlines of one matrix give; see :class:`bitslice.crossbar.kernel.Counters`.
+    """Simulates chosen bitlines of one matrix; :class:`bitslice.crossbar.kernel.Counters` does the same, faster.
 
     Args:
         codes: signed weight codes, int32 ``(wordlines, outputs)``.
@@ -38,24 +60,32 @@ class Stacked:
         bits: magnitude bits of a weight.
     """
 
-    def __init__(
-        self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int
-    ) -> None:
+    def __init__(self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int) -> None:
         self.crossbar, self.adcs = crossbar, adcs
         signs = [codes.clamp_min(0), (-codes).clamp_min(0)]
-        cells = torch.stack([to_slices(side, bits, crossbar.cell_bits) for side in signs])
+        levels = torch.stack([to_slices(side, bits, crossbar.cell_bits) for side in signs])
         self.tiles = []
-        for tile, rows in enumerate(cells.split(crossbar.rows, dim=2)):
-            sign, k, output = simulated[tile].nonzero(as_tuple=True)
-            order = k.argsort(stable=True)  # so that the bitlines of one ADC lie side by side
+        for chosen, cells in zip(simulated, levels.split(crossbar.rows, dim=2), strict=True):
+            sign, k, output = chosen.nonzero(as_tuple=True)
+            order = k.argsort(stable=True)
             sign, k, output = sign[order], k[order], output[order]
             scale = (1 - 2 * sign) << (crossbar.cell_bits * k)
             counts = k.bincount(minlength=len(adcs)).tolist()
-            self.tiles.append((rows[sign, k, :, output].T, output, scale, counts))
+            self.tiles.append(Tile(cells[sign, k, :, output].T, output, scale, sign * len(adcs) + k, counts))
 
-    def add(
-        self, result: Tensor, codes: Tensor, unfold: Unfold, bits: int, sign: int = 1, padding: int = 0
-    ) -> None:
+    def _pieces(self, codes: Tensor, positions: int, cycles: int) -> int:
+        """Images at a time, so that no intermediate product outgrows ``CHUNK``."""
+        widest = max(self.crossbar.rows, *(len(tile.output) for tile in self.tiles))
+        return max(1, CHUNK // (cycles * positions * widest))
+
+    def _sums(self, codes: Tensor, unfold: Unfold, bits: int, padding: int) -> Iterator[tuple[Tile, Tensor]]:
+        """Bitline sums, int32 ``(cycles, vectors, bitlines)``, of every tile that has simulated bitlines."""
+        driven = digits(unfolded(codes, unfold, padding), self.crossbar, bits)
+        for digit, tile in zip(driven.split(self.crossbar.rows, dim=2), self.tiles, strict=True):
+            if len(tile.output):
+                yield tile, int_product(digit.flatten(0, 1), tile.cells).unflatten(0, (len(digit), -1))
+
+    def add(self, result: Tensor, codes: Tensor, unfold: Unfold, bits: int, sign: int = 1, padding: int = 0) -> None:
         """Add one phase's converted product, times ``sign``, to ``result`` in place.
 
         Args:
@@ -67,17 +97,29 @@ class Stacked:
             padding: code of a padding pixel.
         """
         weights = sign << torch.arange(0, bits, self.crossbar.dac_bits, device=codes.device)
-        widest = max(len(output) for _, output, _, _ in self.tiles)
-        positions = result.shape[2] * result.shape[3]
-        images = max(1, CHUNK // max(1, len(weights) * positions * max(widest, self.crossbar.rows)))
-        for some, target in zip(codes.split(images), result.split(images), strict=True):
-            vectors = unfolded(some, unfold, padding)
-            total = torch.zeros(len(vectors), result.shape[1], dtype=torch.int64, device=codes.device)
-            driven = digits(vectors, self.crossbar, bits).split(self.crossbar.rows, dim=2)
-            for tile, (cells, output, scale, counts) in zip(driven, self.tiles, strict=True):
-                if len(output):
-                    sums = int_product(tile.flatten(0, 1), cells).unflatten(0, (len(weights), -1))
-                    parts = zip(sums.split(counts, dim=2), self.adcs, strict=True)
-                    converted = torch.cat([adc.convert(part) for part, adc in parts], dim=2)
-                    total.index_add_(1, output, torch.tensordot(weights, converted.long(), 1) * scale)
-            target += total.unflatten(0, (-1, positions)).transpose(1, 2).reshape(target.shape).to(target.dtype)
+        pieces = self._pieces(codes, result.shape[2] * result.shape[3], len(weights))
+        for some, target in zip(codes.split(pieces), result.split(pieces), strict=True):
+            total = torch.zeros(target[:, 0].numel(), target.shape[1], dtype=torch.int64, device=codes.device)
+            for tile, sums in self._sums(some, unfold, bits, padding):
+                parts = zip(sums.split(tile.counts, dim=2), self.adcs, strict=True)
+                converted = torch.cat([adc.convert(part) for part, adc in parts], dim=2)
+                total.index_add_(1, tile.output, torch.tensordot(weights, converted.long(), 1) * tile.scale)
+            target += total.unflatten(0, (len(target), -1)).transpose(1, 2).reshape(target.shape).to(target.dtype)
+
+    def statistics(self, codes: Tensor, unfold: Unfold, bits: int, padding: int = 0) -> Tensor:
+        """How often each sum reached the ADCs: int64 ``(tiles, 2 signs, slices, largest sum + 1)``.
+
+        Args:
+            codes: as in :meth:`add`, as are the others.
+            unfold: how they become input vectors.
+            bits: of an input word.
+            padding: code of a padding pixel.
+        """
+        crossbar, slices = self.crossbar, len(self.adcs)
+        length = crossbar.rows * crossbar.largest_digit * (2**crossbar.cell_bits - 1) + 1
+        counts = torch.zeros(len(self.tiles), 2 * slices * length, dtype=torch.int64, device=codes.device)
+        height, width = unfold.output_size(codes.shape[2], codes.shape[3])
+        for some in codes.split(self._pieces(codes, height * width, crossbar.cycles(bits))):
+            for (tile, sums), row in zip(self._sums(some, unfold, bits, padding), counts, strict=True):
+                row += (sums + tile.array * length).flatten().bincount(minlength=len(row))
+        return counts.unflatten(1, (2, slices, length))

@@ -1,0 +1,112 @@
+"""A whole network on crossbars: each quantized layer computes as its arrays and ADCs would, the rest stays digital."""
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from bitslice import native
+from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
+from bitslice.crossbar.kernel import Counters
+from bitslice.crossbar.mapping import MappedLayer, Unfold
+from bitslice.crossbar.stacked import Stacked
+from bitslice.quantizer import FixedPoint
+
+#: Sums of products below this are exact in float32, in whatever order they are added.
+EXACT_IN_FLOAT32 = 2**24
+
+
+class CrossbarLayer(nn.Module):
+    """A quantized layer whose products come from crossbars.
+
+    One exact product covers the bitlines that no ADC can change; only the others are simulated. Both are sums of
+    integers that floating point holds exactly, so with ideal ADCs the layer gives what the quantized layer gives.
+
+    Args:
+        layer: the quantized ``Linear`` or ``Conv2d``.
+        mapped: the same layer on crossbars.
+        converters: ADCs of every slice, B0 first.
+    """
+
+    def __init__(self, layer: nn.Module, mapped: MappedLayer, converters: tuple[Adc, ...]) -> None:
+        super().__init__()
+        self.mapped = mapped
+        self.convolution = layer if isinstance(layer, nn.Conv2d) else None
+        self.input_quantizer = cast(FixedPoint, layer.input_quantizer)
+        weight = cast(Tensor, layer.weight).detach()
+        self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
+        self.weight_step = cast(FixedPoint, layer.parametrizations.weight[0]).step  # type: ignore[index, union-attr]
+        simulated = mapped.simulated(converters)
+        simulator = Counters if weight.device.type == "cpu" and native.library() is not None else Stacked
+        self.simulators = [
+            simulator(codes, chosen, converters, mapped.crossbar, mapped.bits) if chosen.any() else None
+            for codes, chosen in zip(mapped.codes, simulated, strict=True)
+        ]
+        exact = mapped.part(~simulated)
+        self.simulated_sums = (mapped.codes - exact).sum(dim=1)
+        largest = int(mapped.codes.abs().sum(dim=1).max()) * (2**mapped.input_bits - 1)
+        self.dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
+        self.exact_weight = (
+            exact.transpose(1, 2).reshape(weight.shape).to(self.dtype) * self.weight_step
+            if exact.any() or not any(self.simulators)
+            else None
+        )
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Output of the layer, float32, for the input ``x`` that the quantized layer takes.
+
+        Raises:
+            BitsliceError: if an input is negative though none was when the layer was mapped.
+        """
+        x = self.input_quantizer(x)
+        parts = []
+        if self.exact_weight is not None:
+            parts.append(self._exact(x.to(self.dtype), self.exact_weight))
+        if any(self.simulators):
+            parts.append(self._simulated(x).to(self.dtype) * (self.input_quantizer.step * self.weight_step))
+        result = (parts[0] if len(parts) == 1 else parts[0].add_(parts[1])).float()
+        return result if self.bias is None else result.add_(self.bias.view(-1, 1, 1) if self.convolution else self.bias)
+
+    def _exact(self, x: Tensor, weight: Tensor) -> Tensor:
+        conv = self.convolution
+        if conv is None:
+            return nn.functional.linear(x, weight)
+        return nn.functional.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+    def _simulated(self, x: Tensor) -> Tensor:
+        """What the simulated bitlines give, int32, in the layer's output shape."""
+        mapped, unfold = self.mapped, self.mapped.unfold or Unfold()
+        phases = mapped.drive(x)
+        images, _, height, width = phases[0].codes.shape
+        shape = (images, mapped.groups, mapped.outputs, *unfold.output_size(height, width))
+        result = torch.zeros(shape, dtype=torch.int32, device=x.device)
+        for phase in phases:
+            for group, inputs in enumerate(phase.codes.chunk(mapped.groups, dim=1)):
+                simulator = self.simulators[group]
+                if simulator is not None:
+                    simulator.add(result[:, group], inputs, unfold, phase.bits, phase.sign, phase.padding)
+        if mapped.signed and mapped.crossbar.signed_inputs is SignedInputs.OFFSET:
+            result -= 2**mapped.input_bits * self.simulated_sums[..., None, None]
+        return result[0, 0, :, 0].T.unflatten(0, x.shape[:-1]) if mapped.unfold is None else result.flatten(1, 2)
+
+
+def deploy(model: nn.Module, layers: list[MappedLayer], adc_bits: AdcBits = None) -> nn.Module:
+    """A copy of a quantized network whose layers run on crossbars; call it as the network itself.
+
+    Args:
+        model: a quantized network in evaluation mode.
+        layers: what :func:`bitslice.crossbar.map_network` made of it.
+        adc_bits: ADC resolution of every slice, B0 first; one number for all; None for ideal ADCs.
+
+    Raises:
+        BitsliceError: if the ADCs are not as many as the slices, or a resolution is not between 1 and 16.
+    """
+    deployed = copy.deepcopy(model)
+    for mapped in layers:
+        layer = CrossbarLayer(deployed.get_submodule(mapped.name), mapped, adcs(adc_bits, mapped.slices))
+        if not mapped.name:
+            return layer
+        deployed.set_submodule(mapped.name, layer)
+    return deployed.eval()
