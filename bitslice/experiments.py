@@ -390,7 +390,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 Sweep = dict[Method, tuple[float, ...]]
 
-_RESNET20_SWEEP: Sweep = {Method.L1: (5.0, 20.0, 60.0, 200.0), Method.BL1: (0.2, 0.5, 2.0, 5.0)}
+_RESNET20_SWEEP: Sweep = {Method.L1: (20.0, 50.0, 100.0, 200.0), Method.BL1: (0.1, 0.2, 0.5, 1.0)}
 #: VGG-11's means run over 36 times as many weights, so the same alpha pulls each of them 36 times less.
 _VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.5, 5.0, 50.0)}
 
