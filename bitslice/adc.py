@@ -27,36 +27,6 @@ def resolution(bitline_sum: int) -> int:
     return bitline_sum.bit_length()
 
 
-def saberi_power(bits: int) -> float:
-    """Power of a SAR ADC in arbitrary units, ``2^N / (N + 1)`` (Saberi et al. 2011, capacitive array).
-
-    >>> saberi_power(8) / saberi_power(1), round(saberi_power(8) / saberi_power(3), 2)
-    (28.444444444444443, 14.22)
-
-    Raises:
-        BitsliceError: if ``bits`` is not positive.
-    """
-    if bits < 1:
-        raise BitsliceError(f"an ADC has at least 1 bit, not {bits}")
-    return float(2**bits) / (bits + 1)
-
-
-def power_saving(bits: int, reference_bits: int = 8) -> float:
-    """How many times less power an ADC of ``bits`` takes than one of ``reference_bits``, by :func:`saberi_power`."""
-    return saberi_power(reference_bits) / saberi_power(bits)
-
-
-def time_saving(bits: int, reference_bits: int = 8) -> float:
-    """How many times faster a SAR ADC of ``bits`` converts: one comparison a bit, ``reference_bits / bits``.
-
-    >>> time_saving(1), round(time_saving(3), 2)
-    (8.0, 2.67)
-    """
-    if bits < 1:
-        raise BitsliceError(f"an ADC has at least 1 bit, not {bits}")
-    return reference_bits / bits
-
-
 @dataclass(frozen=True)
 class BitlineSums:
     """Bitline sums of one slice over all layers, signs, tiles and (where observed) images.

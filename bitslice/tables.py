@@ -7,8 +7,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from bitslice import analysis
-from bitslice.adc import power_saving, saberi_power, time_saving
 from bitslice.analysis import CLAIMED_BITS, Claim, Spread, spread
+from bitslice.costs.designs import Design
+from bitslice.costs.models import SABERI, AbsoluteAdc, AdcModel
 from bitslice.figures import METHOD_NAMES
 from bitslice.records import Record
 
@@ -110,18 +111,70 @@ def adc_bits(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
 
 def _mean_saving(bits: Sequence[int]) -> float:
     """Power of four 8-bit ADCs over that of four ADCs with these ``bits``, which convert equally often."""
-    return len(bits) * saberi_power(8) / sum(saberi_power(max(b, 1)) for b in bits)
+    return len(bits) * SABERI.power(8) / sum(SABERI.power(max(b, 1)) for b in bits)
 
 
 def savings(resolutions: Iterable[int]) -> list[dict[str, Any]]:
-    """Savings of one ADC against 8 bits, by resolution."""
+    """Savings of one ADC against 8 bits by the capacitive model, by resolution."""
     return [
         {
             "ADC bits": str(bits),
-            "Power saving": f"{power_saving(bits):.2f}x",
-            "Time saving": f"{time_saving(bits):.2f}x",
+            "Power saving": f"{SABERI.power_saving(bits):.2f}x",
+            "Time saving": f"{SABERI.time_saving(bits):.2f}x",
         }
         for bits in resolutions
+    ]
+
+
+def adc_models(models: Iterable[AdcModel]) -> list[dict[str, Any]]:
+    """ADC cost models: what they say, where they hold, where they come from."""
+    return [
+        {
+            "Model": model.title,
+            "Name": f"`{model.name}`",
+            "Formula": f"`{model.formula}`",
+            "Units": "absolute" if isinstance(model, AbsoluteAdc) else "relative",
+            "Bits": f"{model.least}–{model.most}",
+            "Source": f"{{cite}}`{model.source}`",
+        }
+        for model in models
+    ]
+
+
+def savings_by_model(models: Iterable[AdcModel], bits: int, reference_bits: int) -> list[dict[str, Any]]:
+    """What one ADC saves against ``reference_bits``, model by model."""
+    return [
+        {
+            "Model": model.title,
+            "Power": _saving(model.power_saving(bits, reference_bits)),
+            "Time": _saving(model.time_saving(bits, reference_bits)),
+            "Energy a conversion": _saving(model.energy_saving(bits, reference_bits)),
+            "Area": _saving(model.area_saving(bits, reference_bits)),
+        }
+        if model.holds(bits) and model.holds(reference_bits)
+        else {"Model": f"{model.title}: not valid", "Power": "–", "Time": "–", "Energy a conversion": "–", "Area": "–"}
+        for model in models
+    ]
+
+
+def _saving(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}x" if value < 100 else f"{value:,.0f}x"
+
+
+def designs(found: Iterable[Design]) -> list[dict[str, Any]]:
+    """Published ADCs."""
+    return [
+        {
+            "Design": f"{design.title} {{cite}}`{design.source}`",
+            "Bits": str(design.bits),
+            "GS/s": f"{design.sample_rate / 1e9:g}",
+            "Power (mW)": f"{1e3 * design.power:.3g}",
+            "Area (um²)": f"{design.area:.0f}",
+            "pJ a conversion": f"{1e12 * design.energy:.2f}",
+            "Walden (fJ a step)": f"{1e15 * design.walden:.1f}",
+            "Schreier (dB)": f"{design.schreier:.1f}",
+        }
+        for design in found
     ]
 
 

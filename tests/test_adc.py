@@ -12,10 +12,7 @@ from bitslice.adc import (
     bit_planes,
     bitline_sums,
     layer_inputs,
-    power_saving,
     resolution,
-    saberi_power,
-    time_saving,
 )
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import prune, quantize, quantized_tensors
@@ -31,28 +28,6 @@ class TestResolution:
 
     def test_of_128_rows_of_2_bit_cells_is_9_bits(self) -> None:
         assert resolution(128 * 3) == 9
-
-
-class TestSavings:
-    def test_power_against_8_bits_is_what_is_quoted_with_the_paper(self) -> None:
-        assert round(power_saving(1), 2) == 28.44
-        assert round(power_saving(3), 2) == 14.22
-        assert power_saving(8) == 1
-        assert power_saving(3, reference_bits=3) == 1
-
-    def test_time_against_8_bits_is_what_is_quoted_with_the_paper(self) -> None:
-        assert time_saving(1) == 8
-        assert round(time_saving(3), 2) == 2.67
-        assert time_saving(2, reference_bits=6) == 3
-
-    def test_power_follows_the_formula(self) -> None:
-        assert [saberi_power(bits) for bits in (1, 2, 3)] == [1, 4 / 3, 2]
-
-    @pytest.mark.parametrize("bits", [0, -1])
-    def test_an_adc_has_at_least_one_bit(self, bits: int) -> None:
-        for model in (saberi_power, power_saving, time_saving):
-            with pytest.raises(BitsliceError, match=f"at least 1 bit, not {bits}"):
-                model(bits)
 
 
 def literal_counts(

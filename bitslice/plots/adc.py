@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from bitslice.adc import BitlineSums, power_saving, resolution, saberi_power, time_saving
+from bitslice.adc import BitlineSums, resolution
 from bitslice.analysis import CLAIMED_BITS, slice_bits
+from bitslice.costs.models import SABERI
 from bitslice.figures import METHOD_COLOURS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.records import Record
 
@@ -69,11 +70,11 @@ def cost_by_bits() -> Figure:
     """Power of one ADC against its resolution, and what that saves against 8 bits."""
     bits = range(1, 10)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-    left.plot(bits, [saberi_power(b) for b in bits], "o-", color="#0072B2")
+    left.plot(bits, [SABERI.power(b) for b in bits], "o-", color="#0072B2")
     left.set_ylabel("power, $2^N/(N+1)$ (a.u.)")
     left.set_yscale("log")
-    right.plot(bits[:8], [power_saving(b) for b in bits[:8]], "o-", color="#0072B2", label="power")
-    right.plot(bits[:8], [time_saving(b) for b in bits[:8]], "s--", color="#D55E00", label="time")
+    right.plot(bits[:8], [SABERI.power_saving(b) for b in bits[:8]], "o-", color="#0072B2", label="power")
+    right.plot(bits[:8], [SABERI.time_saving(b) for b in bits[:8]], "s--", color="#D55E00", label="time")
     right.set_ylabel("saving against 8 bits (x)")
     right.legend()
     for axes in (left, right):
