@@ -1,7 +1,25 @@
-"""Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics."""
+"""Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs, adcs
+from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs
 from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
 from bitslice.crossbar.network import deploy
+from bitslice.crossbar.nonideal import NonIdealities
+from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled, resolution
 
-__all__ = ["Adc", "Crossbar", "MappedLayer", "SignedInputs", "Unfold", "adcs", "deploy", "map_network"]
+__all__ = [
+    "Adc",
+    "AdcBits",
+    "BitlineSums",
+    "Crossbar",
+    "LayerSums",
+    "MappedLayer",
+    "NonIdealities",
+    "SignedInputs",
+    "Unfold",
+    "adcs",
+    "bitline_sums",
+    "deploy",
+    "map_network",
+    "pooled",
+    "resolution",
+]

@@ -1,7 +1,7 @@
 """From a quantized network to crossbar matrices: what each layer stores, drives and converts.
 
 A ``Linear`` or ``Conv2d`` layer becomes one matrix of weight codes a group: wordlines (inputs of the unfolded
-convolution) x bitlines (outputs). Per slice and sign the matrix is cut into arrays of R x C cells. Arrays are not shared
+convolution) x bitlines (outputs). Per slice and sign the matrix is cut into arrays of R x C cells. No array is shared
 between matrices, and biases are added in the digital domain.
 """
 
@@ -76,6 +76,7 @@ class MappedLayer:
         input_bits: magnitude bits of an input.
         signed: whether inputs can be negative, as observed on the images it was mapped with.
         input_step: value of an input code of 1.
+        inputs: input elements per image, over all calls of the layer.
         vectors: input vectors per image: output positions of a convolution, over all calls of the layer.
         unfold: of a convolution; None for a linear layer.
     """
@@ -87,6 +88,7 @@ class MappedLayer:
     input_bits: int
     signed: bool
     input_step: Tensor
+    inputs: int
     vectors: int
     unfold: Unfold | None
 
@@ -286,6 +288,7 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
                 input_bits=input_quantizer.bits,
                 signed=any(bool((x < 0).any()) for x in calls),
                 input_step=input_quantizer.step,
+                inputs=sum(x.numel() for x in calls) // len(images),
                 vectors=sum(vectors_of(unfold, x) for x in calls) // len(images),
                 unfold=unfold,
             )

@@ -10,6 +10,7 @@ from bitslice import native
 from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
 from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.mapping import MappedLayer, Unfold
+from bitslice.crossbar.nonideal import Analog, NonIdealities
 from bitslice.crossbar.stacked import Stacked
 from bitslice.quantizer import FixedPoint
 
@@ -27,9 +28,12 @@ class CrossbarLayer(nn.Module):
         layer: the quantized ``Linear`` or ``Conv2d``.
         mapped: the same layer on crossbars.
         converters: ADCs of every slice, B0 first.
+        cells: how cells depart from the ideal; None: not at all. Then every bitline is simulated, in real numbers.
     """
 
-    def __init__(self, layer: nn.Module, mapped: MappedLayer, converters: tuple[Adc, ...]) -> None:
+    def __init__(
+        self, layer: nn.Module, mapped: MappedLayer, converters: tuple[Adc, ...], cells: NonIdealities | None = None
+    ) -> None:
         super().__init__()
         self.mapped = mapped
         self.convolution = layer if isinstance(layer, nn.Conv2d) else None
@@ -37,11 +41,11 @@ class CrossbarLayer(nn.Module):
         weight = cast(Tensor, layer.weight).detach()
         self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
         self.weight_step = cast(FixedPoint, layer.parametrizations.weight[0]).step  # type: ignore[index, union-attr]
-        simulated = mapped.simulated(converters)
-        simulator = Counters if weight.device.type == "cpu" and native.library() is not None else Stacked
+        simulated = mapped.simulated(converters) if cells is None else mapped.bounds().ge(0)
+        self.sums = torch.int32 if cells is None else torch.float32
         self.simulators = [
-            simulator(codes, chosen, converters, mapped.crossbar, mapped.bits) if chosen.any() else None
-            for codes, chosen in zip(mapped.codes, simulated, strict=True)
+            None if not chosen.any() else self._simulator(group, chosen, converters, cells)
+            for group, chosen in enumerate(simulated)
         ]
         exact = mapped.part(~simulated)
         self.simulated_sums = (mapped.codes - exact).sum(dim=1)
@@ -52,6 +56,16 @@ class CrossbarLayer(nn.Module):
             if exact.any() or not any(self.simulators)
             else None
         )
+
+    def _simulator(
+        self, group: int, chosen: Tensor, converters: tuple[Adc, ...], cells: NonIdealities | None
+    ) -> Counters | Stacked:
+        mapped = self.mapped
+        codes = mapped.codes[group]
+        if cells is not None:
+            return Analog(f"{mapped.name}.{group}", codes, converters, mapped.crossbar, mapped.bits, cells)
+        simulator = Counters if codes.device.type == "cpu" and native.library() is not None else Stacked
+        return simulator(codes, chosen, converters, mapped.crossbar, mapped.bits)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -76,12 +90,12 @@ class CrossbarLayer(nn.Module):
         return nn.functional.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     def _simulated(self, x: Tensor) -> Tensor:
-        """What the simulated bitlines give, int32, in the layer's output shape."""
+        """What the simulated bitlines give, int32 (or float32), in the layer's output shape."""
         mapped, unfold = self.mapped, self.mapped.unfold or Unfold()
         phases = mapped.drive(x)
         images, _, height, width = phases[0].codes.shape
         shape = (images, mapped.groups, mapped.outputs, *unfold.output_size(height, width))
-        result = torch.zeros(shape, dtype=torch.int32, device=x.device)
+        result = torch.zeros(shape, dtype=self.sums, device=x.device)
         for phase in phases:
             for group, inputs in enumerate(phase.codes.chunk(mapped.groups, dim=1)):
                 simulator = self.simulators[group]
@@ -92,21 +106,33 @@ class CrossbarLayer(nn.Module):
         return result[0, 0, :, 0].T.unflatten(0, x.shape[:-1]) if mapped.unfold is None else result.flatten(1, 2)
 
 
-def deploy(model: nn.Module, layers: list[MappedLayer], adc_bits: AdcBits = None) -> nn.Module:
+def deploy(
+    model: nn.Module, layers: list[MappedLayer], adc_bits: AdcBits = None, cells: NonIdealities | None = None
+) -> nn.Module:
     """A copy of a quantized network whose layers run on crossbars; call it as the network itself.
 
     Args:
         model: a quantized network in evaluation mode.
         layers: what :func:`bitslice.crossbar.map_network` made of it.
         adc_bits: ADC resolution of every slice, B0 first; one number for all; None for ideal ADCs.
+        cells: how cells depart from the ideal; None: not at all.
 
     Raises:
         BitsliceError: if the ADCs are not as many as the slices, or a resolution is not between 1 and 16.
     """
     deployed = copy.deepcopy(model)
     for mapped in layers:
-        layer = CrossbarLayer(deployed.get_submodule(mapped.name), mapped, adcs(adc_bits, mapped.slices))
+        layer = CrossbarLayer(deployed.get_submodule(mapped.name), mapped, adcs(adc_bits, mapped.slices), cells)
         if not mapped.name:
             return layer
         deployed.set_submodule(mapped.name, layer)
     return deployed.eval()
+
+
+def images_at_a_time(layers: list[MappedLayer], budget: int = 2**30) -> int:
+    """Images per batch for which a deployed network's largest layer stays within ``budget`` bytes; at least 1.
+
+    An input lives as float, rescaled, as int32 code and as what enters; an output as int32, rescaled, converted, added.
+    """
+    largest = max(16 * (layer.inputs + layer.vectors * layer.groups * layer.outputs) for layer in layers)
+    return max(1, budget // largest)

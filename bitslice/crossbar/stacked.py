@@ -61,7 +61,7 @@ class Stacked:
     """
 
     def __init__(self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int) -> None:
-        self.crossbar, self.adcs = crossbar, adcs
+        self.crossbar, self.adcs, self.rows = crossbar, adcs, min(crossbar.rows, len(codes))
         signs = [codes.clamp_min(0), (-codes).clamp_min(0)]
         levels = torch.stack([to_slices(side, bits, crossbar.cell_bits) for side in signs])
         self.tiles = []
@@ -79,31 +79,36 @@ class Stacked:
         return max(1, CHUNK // (cycles * positions * widest))
 
     def _sums(self, codes: Tensor, unfold: Unfold, bits: int, padding: int) -> Iterator[tuple[Tile, Tensor]]:
-        """Bitline sums, int32 ``(cycles, vectors, bitlines)``, of every tile that has simulated bitlines."""
+        """Bitline sums ``(cycles, vectors, bitlines)`` of every tile that has simulated bitlines."""
         driven = digits(unfolded(codes, unfold, padding), self.crossbar, bits)
-        for digit, tile in zip(driven.split(self.crossbar.rows, dim=2), self.tiles, strict=True):
-            if len(tile.output):
-                yield tile, int_product(digit.flatten(0, 1), tile.cells).unflatten(0, (len(digit), -1))
+        for index, digit in enumerate(driven.split(self.crossbar.rows, dim=2)):
+            if len(self.tiles[index].output):
+                yield self.tiles[index], self._read(digit.flatten(0, 1), index).unflatten(0, (len(digit), -1))
+
+    def _read(self, digits: Tensor, tile: int) -> Tensor:
+        """Bitline sums ``(vectors, bitlines)`` of one tile for ``digits`` ``(vectors, rows)`` on its wordlines."""
+        return int_product(digits, self.tiles[tile].cells)
 
     def add(self, result: Tensor, codes: Tensor, unfold: Unfold, bits: int, sign: int = 1, padding: int = 0) -> None:
         """Add one phase's converted product, times ``sign``, to ``result`` in place.
 
         Args:
-            result: int32 ``(images, outputs, out_height, out_width)``.
+            result: int32, or float32 where sums are real, ``(images, outputs, out_height, out_width)``.
             codes: non-negative input codes ``(images, channels, height, width)``.
             unfold: how they become input vectors.
             bits: of an input word.
             sign: +1 or -1.
             padding: code of a padding pixel.
         """
-        weights = sign << torch.arange(0, bits, self.crossbar.dac_bits, device=codes.device)
+        kind = result.dtype if result.is_floating_point() else torch.int64
+        weights = (sign << torch.arange(0, bits, self.crossbar.dac_bits, device=codes.device)).to(kind)
         pieces = self._pieces(codes, result.shape[2] * result.shape[3], len(weights))
         for some, target in zip(codes.split(pieces), result.split(pieces), strict=True):
-            total = torch.zeros(target[:, 0].numel(), target.shape[1], dtype=torch.int64, device=codes.device)
+            total = torch.zeros(target[:, 0].numel(), target.shape[1], dtype=kind, device=codes.device)
             for tile, sums in self._sums(some, unfold, bits, padding):
                 parts = zip(sums.split(tile.counts, dim=2), self.adcs, strict=True)
                 converted = torch.cat([adc.convert(part) for part, adc in parts], dim=2)
-                total.index_add_(1, tile.output, torch.tensordot(weights, converted.long(), 1) * tile.scale)
+                total.index_add_(1, tile.output, torch.tensordot(weights, converted.to(kind), 1) * tile.scale)
             target += total.unflatten(0, (len(target), -1)).transpose(1, 2).reshape(target.shape).to(target.dtype)
 
     def statistics(self, codes: Tensor, unfold: Unfold, bits: int, padding: int = 0) -> Tensor:
@@ -116,10 +121,10 @@ class Stacked:
             padding: code of a padding pixel.
         """
         crossbar, slices = self.crossbar, len(self.adcs)
-        length = crossbar.rows * crossbar.largest_digit * (2**crossbar.cell_bits - 1) + 1
+        length = self.rows * crossbar.largest_digit * (2**crossbar.cell_bits - 1) + 1
         counts = torch.zeros(len(self.tiles), 2 * slices * length, dtype=torch.int64, device=codes.device)
         height, width = unfold.output_size(codes.shape[2], codes.shape[3])
         for some in codes.split(self._pieces(codes, height * width, crossbar.cycles(bits))):
             for (tile, sums), row in zip(self._sums(some, unfold, bits, padding), counts, strict=True):
                 row += (sums + tile.array * length).flatten().bincount(minlength=len(row))
-        return counts.unflatten(1, (2, slices, length))
+        return counts.view(len(counts), 2, slices, length)

@@ -83,7 +83,13 @@ class LayerSums:
 def pooled(layers: list[LayerSums]) -> list[BitlineSums]:
     """Bitline sums over all layers, one entry a slice, B0 first."""
     each = [[layer.of_slice(k) for layer in layers] for k in range(layers[0].bounds.shape[2])]
-    return [BitlineSums(max(s.bound for s in sums), torch.stack([s.counts for s in sums]).sum(0)) for sums in each]
+    return [BitlineSums(max(s.bound for s in sums), sum_of([s.counts for s in sums])) for sums in each]
+
+
+def sum_of(counts: list[Tensor]) -> Tensor:
+    """Sum of histograms, the shorter ones continued by zeros."""
+    longest = max(len(c) for c in counts)
+    return torch.stack([nn.functional.pad(c, (0, longest - len(c))) for c in counts]).sum(dim=0)
 
 
 @torch.no_grad()

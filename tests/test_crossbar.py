@@ -1,0 +1,340 @@
+"""Networks on crossbars: mapping, exactness, statistics, cells that are not ideal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bitslice import data, models, native, quantize, records, training
+from bitslice.crossbar import (
+    Adc,
+    AdcBits,
+    Crossbar,
+    MappedLayer,
+    NonIdealities,
+    SignedInputs,
+    Unfold,
+    adcs,
+    bitline_sums,
+    deploy,
+    map_network,
+    pooled,
+)
+from bitslice.crossbar.network import CrossbarLayer, images_at_a_time
+from bitslice.crossbar.reference import naive
+from bitslice.crossbar.stacked import unfolded
+from bitslice.errors import BitsliceError
+from bitslice.quantizer import FixedPoint
+
+
+@pytest.fixture(params=["native", "torch"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both simulators in turn; the native one only where it is built."""
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("the C kernels are not built")
+    return str(request.param)
+
+
+def quantized(*layers: nn.Module, x: Tensor) -> nn.Sequential:
+    """A quantized network in evaluation mode whose scales have seen ``x``."""
+    torch.manual_seed(1)
+    model = nn.Sequential(*layers)
+    quantize(model)
+    model(x)
+    return model.eval()
+
+
+def one_weight(values: list[list[float]], bits: int = 8) -> nn.Sequential:
+    """A linear network with the given weight ``(outputs, inputs)``; codes are the values times 2^bits below 1."""
+    layer = nn.Linear(len(values[0]), len(values), bias=False)
+    layer.weight.data = torch.tensor(values)
+    model = nn.Sequential(layer)
+    quantize(model, bits)
+    return model
+
+
+def by_hand(model: nn.Sequential, x: Tensor, crossbar: Crossbar, bits: AdcBits) -> Tensor:
+    """Output of a network of one layer, from the naive reference."""
+    (mapped,) = map_network(model, x, crossbar)
+    layer = model[0]
+    quantizer = layer.input_quantizer
+    assert isinstance(quantizer, FixedPoint)
+    codes = (quantizer(x) / quantizer.step).int()
+    outputs = []
+    for group, weights in enumerate(mapped.codes):
+        some = codes if mapped.unfold is None else codes.chunk(mapped.groups, dim=1)[group]
+        vectors = some.flatten(0, -2) if mapped.unfold is None else unfolded(some, mapped.unfold, 0)
+        product = naive(weights, vectors, crossbar, adcs(bits, mapped.slices), 8, 8, mapped.signed)
+        if mapped.unfold is None:
+            outputs.append(product.unflatten(0, x.shape[:-1]))
+        else:
+            size = mapped.unfold.output_size(*x.shape[-2:])
+            outputs.append(product.unflatten(0, (len(x), -1)).transpose(1, 2).unflatten(2, size))
+    weight = layer.parametrizations.weight[0]
+    bias = 0 if layer.bias is None else layer.bias
+    if mapped.unfold is not None and layer.bias is not None:
+        bias = bias.view(-1, 1, 1)
+    result = torch.cat(outputs, dim=-1 if mapped.unfold is None else 1)
+    return (result.float() * (quantizer.step * weight.step) + bias).detach()
+
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(40, 6), (7, 40)),
+    "linear on sequences": (lambda: nn.Linear(9, 3), (2, 5, 9)),
+    "padded": (lambda: nn.Conv2d(24, 10, 3, padding=1), (3, 24, 9, 11)),
+    "strided groups": (lambda: nn.Conv2d(24, 10, 3, 2, 2, groups=2), (3, 24, 9, 11)),
+    "depthwise": (lambda: nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), (2, 6, 5, 5)),
+    "dilated, each side its own": (lambda: nn.Conv2d(8, 4, (3, 2), (2, 1), (0, 2), (1, 2)), (2, 8, 9, 11)),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("signed", [None, *SignedInputs], ids=str)
+def test_a_layer_is_what_the_naive_reference_says(layer: str, signed: SignedInputs | None, engine: str) -> None:
+    build, shape = LAYERS[layer]
+    torch.manual_seed(0)
+    x = torch.rand(shape) if signed is None else torch.randn(shape)
+    model = quantized(build(), x=x)
+    crossbar = Crossbar(rows=32, columns=8, signed_inputs=signed or SignedInputs.TWO_PHASE)
+    mapped = map_network(model, x, crossbar)
+    for bits in (None, 2, (3, 3, 3, 1), (Adc(3, 4), None, 4, None)):
+        expected = by_hand(model, x, crossbar, bits)
+        assert torch.equal(deploy(model, mapped, bits)(x), expected)
+    assert torch.equal(deploy(model, mapped)(x), model(x))
+
+
+@pytest.mark.parametrize(("cell_bits", "dac_bits"), [(1, 1), (2, 3), (4, 2), (8, 4)])
+def test_cells_and_dacs_of_other_widths(cell_bits: int, dac_bits: int, engine: str) -> None:
+    x = torch.rand(5, 70)
+    model = quantized(nn.Linear(70, 9), x=x)
+    crossbar = Crossbar(rows=48, cell_bits=cell_bits, dac_bits=dac_bits)
+    (mapped,) = map_network(model, x, crossbar)
+    assert torch.equal(deploy(model, [mapped])(x), model(x))
+    for bits in (2, 6):
+        assert torch.equal(deploy(model, [mapped], bits)(x), by_hand(model, x, crossbar, bits))
+
+
+class TestByHand:
+    """One column of 3 cells: weights 0.75, 0.5, -0.25 are codes 192, 128, -64 at step 1/256, slices B3 = 3, 2, 1."""
+
+    @pytest.fixture
+    def model(self) -> nn.Sequential:
+        model = one_weight([[0.75, 0.5, -0.25]])
+        model.train()(torch.tensor([[1.0, 1.0, 1.0]]))  # input step 2^-8, 1.0 itself is clamped to code 255
+        return model.eval()
+
+    def test_clipping_at_a_sum_of_three(self, model: nn.Sequential, engine: str) -> None:
+        x = torch.tensor([[0.5, 0.5, 0.5]])  # code 128: only the last cycle drives, bitline sums 3 + 2 and 1
+        mapped = map_network(model, x)
+        assert deploy(model, mapped)(x).item() == 0.5 * (0.75 + 0.5 - 0.25)
+        clipped = (3 - 1) * 64 * 128 / 256 / 256  # instead of 5 - 1
+        assert deploy(model, mapped, (1, 1, 1, 2))(x).item() == clipped
+
+    def test_statistics(self, model: nn.Sequential, engine: str) -> None:
+        x = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.0, 0.0]])
+        mapped = map_network(model, x)
+        (layer,) = bitline_sums(model, mapped, x)
+        assert layer.bounds.tolist() == [[[0, 0, 0, 5], [0, 0, 0, 1]]]
+        positive, negative = layer.counts[0, :, 3]
+        assert {s: int(n) for s, n in enumerate(positive) if n} == {0: 14, 3: 1, 5: 1}
+        assert {s: int(n) for s, n in enumerate(negative) if n} == {0: 15, 1: 1}
+        top = pooled([layer])[3]
+        assert (top.bound_bits, top.observed, top.observed_bits) == (3, 5, 3)
+        assert top.clipped(2) == 1 / 32
+        assert (top.quantile(0.9), top.quantile(0.93), top.quantile(1)) == (0, 1, 5)
+        assert int(layer.counts[0, 0, 0, 0]) == 16  # an empty bitline is converted too
+
+    def test_conversions(self, model: nn.Sequential) -> None:
+        (mapped,) = map_network(model, torch.ones(1, 3))
+        assert mapped.conversions().tolist() == [16, 16, 16, 16]  # 8 cycles, 2 signs, 1 column
+        assert mapped.conversions_of_used().tolist() == [0, 0, 0, 16]
+        assert (mapped.arrays, mapped.utilization) == (8, 3 / 128**2)
+
+
+def test_two_images_give_the_same_statistics_in_one_batch_or_two(engine: str) -> None:
+    x = torch.randn(4, 3, 6, 6)
+    model = quantized(nn.Conv2d(3, 4, 3, groups=1), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), x=x)
+    mapped = map_network(model, x, Crossbar(rows=8))
+    for whole, parts in zip(bitline_sums(model, mapped, x), bitline_sums(model, mapped, x, batch=1), strict=True):
+        assert torch.equal(whole.counts, parts.counts)
+        assert whole.counts.sum() == sum(m.conversions().sum() for m in mapped if m.name == whole.name) * 4
+
+
+def test_geometry_of_a_mapped_network() -> None:
+    model = quantize(models.build("resnet20")).eval()
+    for module in model.modules():
+        if isinstance(module, FixedPoint):
+            module.step = torch.tensor(2.0**-8)
+    layers = {layer.name: layer for layer in map_network(model, torch.randn(2, 3, 32, 32))}
+    stem, deep, head = layers["0"], layers["10.conv2"], layers["14"]
+    assert (stem.wordlines, stem.outputs, stem.vectors, stem.signed, stem.cycles) == (27, 16, 1024, True, 16)
+    assert (deep.wordlines, deep.row_tiles, deep.arrays, deep.vectors, deep.cycles) == (576, 5, 40, 64, 8)
+    assert deep.utilization == 576 * 64 / (640 * 128)
+    assert (head.vectors, head.unfold, head.inputs) == (1, None, 64)
+    assert deep.unfold == Unfold((3, 3), (1, 1), (1, 1), (1, 1))
+    assert images_at_a_time(list(layers.values()), 2**30) == 2**30 // (16 * 2 * 16 * 1024)
+    assert images_at_a_time(list(layers.values()), 1) == 1
+
+
+def test_a_layer_used_twice_counts_twice() -> None:
+    x = torch.rand(2, 4)
+    shared = nn.Linear(4, 4)
+    model = quantized(shared, nn.ReLU(), x=x)
+    twice = nn.Sequential(model[0], nn.ReLU(), model[0]).eval()
+    (mapped,) = map_network(twice, x)
+    assert (mapped.vectors, mapped.inputs) == (2, 8)
+    (sums,) = bitline_sums(twice, [mapped], x)
+    assert int(sums.counts.sum()) == 2 * int(mapped.conversions().sum())
+    assert torch.equal(deploy(twice, [mapped])(x), twice(x))
+
+
+def test_products_beyond_float32_stay_exact(engine: str) -> None:
+    x = torch.ones(2, 4096)
+    model = one_weight([[0.99] * 4096])
+    model.train()(x)
+    model.eval()
+    mapped = map_network(model, x)
+    deployed = deploy(model, mapped, 8)
+    layer = deployed[0]  # type: ignore[index]
+    assert isinstance(layer, CrossbarLayer)
+    assert layer.dtype is torch.float64
+    assert torch.equal(deployed(x), by_hand(model, x, Crossbar(), 8))
+    assert torch.equal(deploy(model, mapped)(x), by_hand(model, x, Crossbar(), None))
+
+
+@pytest.mark.parametrize("method", ["quantized", "pruned", "l1", "bl1"])
+def test_released_network_is_met_bit_for_bit(method: str) -> None:
+    record = records.read(Path(f"results/mnist/{method}-s0.json"))
+    model = record.network()
+    digits = data.mnist(train=False).first(500)
+    x = training.network_input(digits.pixels, digits, record.config.input_scaling)
+    mapped = map_network(model, x[:10])
+    expected = model(x)
+    assert torch.equal(deploy(model, mapped)(x), expected)
+    sums = pooled(bitline_sums(model, mapped, x))
+    lossless = [max(1, s.observed_bits) for s in sums]
+    assert torch.equal(deploy(model, mapped, lossless)(x), expected)
+    assert not torch.equal(deploy(model, mapped, [max(1, n - 1) for n in lossless])(x), expected)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: Crossbar(rows=0), "a crossbar's rows must be at least 1, not 0"),
+            (lambda: Crossbar(dac_bits=-1), "a crossbar's dac_bits must be at least 1, not -1"),
+            (lambda: Crossbar(cell_bits=9), "cells and DACs have at most 8 bits, not 9"),
+            (lambda: Adc(0), "an ADC has between 1 and 16 bits, not 0"),
+            (lambda: Adc(-3), "an ADC has between 1 and 16 bits, not -3"),
+            (lambda: Adc(3, 3), "the step of an ADC must be a power of two of cell levels, not 3"),
+            (lambda: Adc(None, 2), "an ideal ADC has no step: give it a resolution"),
+            (lambda: adcs((3, 3, 3)), "4 slices need 4 ADC resolutions, B0 first, not 3"),
+            (lambda: NonIdealities(variation=-1), "variation must be a finite number, 0 or larger, not -1"),
+            (
+                lambda: NonIdealities(read_noise=float("nan")),
+                "read_noise must be a finite number, 0 or larger, not nan",
+            ),
+            (
+                lambda: NonIdealities(stuck_on=0.6, stuck_off=0.6),
+                "shares of stuck cells must lie between 0 and 1 together, not 0.6 and 0.6",
+            ),
+            (lambda: NonIdealities(on_off_ratio=0.5), "an on/off ratio is at least 1, not 0.5"),
+        ],
+    )
+    def test_impossible_hardware(self, make: Callable[[], object], message: str) -> None:
+        with pytest.raises(BitsliceError) as error:
+            make()
+        assert str(error.value) == message
+
+    def test_network_that_is_not_quantized(self) -> None:
+        with pytest.raises(BitsliceError, match="a crossbar needs a quantized network"):
+            map_network(nn.Linear(2, 2), torch.ones(1, 2))
+
+    def test_weight_that_is_not_finite(self) -> None:
+        model = quantized(nn.Linear(2, 2), x=torch.ones(1, 2))
+        model[0].parametrizations.weight.original.data[0, 0] = float("nan")
+        with pytest.raises(BitsliceError, match="layer '0' has a weight that is not finite: nan"):
+            map_network(model, torch.ones(1, 2))
+
+    def test_cells_that_do_not_divide_a_weight(self) -> None:
+        model = quantized(nn.Linear(2, 2), x=torch.ones(1, 2))
+        with pytest.raises(BitsliceError, match="layer '0': cells of 3 bits do not divide weights of 8 bits"):
+            map_network(model, torch.ones(1, 2), Crossbar(cell_bits=3))
+
+    def test_inputs_wider_than_the_schedule(self) -> None:
+        model = quantized(nn.Linear(2, 2), x=torch.ones(1, 2))
+        with pytest.raises(BitsliceError, match="layer '0': inputs of 8 bits are wider than the schedule of 4 bits"):
+            map_network(model, torch.ones(1, 2), Crossbar(input_bits=4))
+
+    def test_padding_by_reflection(self) -> None:
+        x = torch.rand(1, 2, 5, 5)
+        model = quantized(nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), x=x)
+        with pytest.raises(BitsliceError, match=r"layer '0' pads with \(1, 1\) \(reflect\)"):
+            map_network(model, x)
+
+    def test_negative_input_where_none_was_expected(self) -> None:
+        model = quantized(nn.Linear(3, 2), x=torch.ones(1, 3))
+        deployed = deploy(model, map_network(model, torch.ones(1, 3)), 1)
+        with pytest.raises(BitsliceError, match="layer '0' has a negative input, but had none when it was mapped"):
+            deployed(-torch.ones(1, 3))
+
+
+class TestNonIdealities:
+    @pytest.fixture
+    def network(self) -> tuple[nn.Module, list[MappedLayer], Tensor]:
+        x = torch.rand(8, 64)
+        model = quantized(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 5), x=x)
+        return model, map_network(model, x, Crossbar(rows=32)), x
+
+    def test_none_change_nothing(self, network: tuple[nn.Module, list[MappedLayer], Tensor]) -> None:
+        model, mapped, x = network
+        for bits in (None, 3):
+            assert torch.equal(deploy(model, mapped, bits, NonIdealities())(x), deploy(model, mapped, bits)(x))
+
+    def test_convolution_and_offset_inputs(self) -> None:
+        x = torch.randn(2, 4, 6, 6)
+        model = quantized(nn.Conv2d(4, 6, 3, padding=1, groups=2), x=x)
+        mapped = map_network(model, x, Crossbar(rows=8, signed_inputs=SignedInputs.OFFSET))
+        assert torch.allclose(deploy(model, mapped, None, NonIdealities())(x), model(x), atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("weak", "strong"),
+        [
+            (NonIdealities(variation=0.02), NonIdealities(variation=0.2)),
+            (NonIdealities(read_noise=0.05), NonIdealities(read_noise=0.5)),
+            (NonIdealities(stuck_off=0.01), NonIdealities(stuck_off=0.2)),
+            (NonIdealities(stuck_on=0.01), NonIdealities(stuck_on=0.2)),
+            (NonIdealities(on_off_ratio=1000), NonIdealities(on_off_ratio=10)),
+        ],
+    )
+    def test_each_does_more_where_it_is_stronger(
+        self, network: tuple[nn.Module, list[MappedLayer], Tensor], weak: NonIdealities, strong: NonIdealities
+    ) -> None:
+        model, mapped, x = network
+        right = model(x).detach()
+        wrong = [float((deploy(model, mapped, None, cells)(x) - right).abs().mean()) for cells in (weak, strong)]
+        assert 0 < wrong[0] < wrong[1]
+
+    def test_seed_decides(self, network: tuple[nn.Module, list[MappedLayer], Tensor]) -> None:
+        model, mapped, x = network
+        a, b, c = (
+            deploy(model, mapped, None, NonIdealities(variation=0.1, read_noise=0.1, seed=seed))(x)
+            for seed in (0, 0, 1)
+        )
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+
+    def test_mean_conductance_is_the_ideal_one(self) -> None:
+        cells = NonIdealities(variation=0.3, stuck_on=0.1, stuck_off=0.2)
+        programmed = cells.program(torch.full((200_000,), 2), 3, cells.generator("", torch.device("cpu")))
+        assert float(programmed.mean()) == pytest.approx(0.7 * 2 + 0.1 * 3, rel=0.01)
+        assert float((programmed == 0).float().mean()) == pytest.approx(0.2, rel=0.02)
+
+    def test_leak_of_a_finite_on_off_ratio(self) -> None:
+        cells = NonIdealities(on_off_ratio=30)
+        levels = cells.program(torch.tensor([0, 3]), 3, cells.generator("", torch.device("cpu")))
+        assert levels.tolist() == pytest.approx([0.1, 3])
