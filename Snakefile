@@ -26,6 +26,7 @@ NOTEBOOKS = {
     "regularizer": dict(figures=["regularizer_pull", "regularizer_stall", "regularizer_codes"], live=False),
     "mnist": dict(figures=["mnist_density", "mnist_front", "mnist_training"], live=True),
     "adc": dict(figures=["adc_sums", "adc_bits", "adc_cost"], live=False),
+    "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
     "status": dict(figures=[], live=True),
 }
 LIVE = f"build/runs/mnist/{PROFILE}"

@@ -26,6 +26,7 @@ PAGES = (
     "regularizer",
     "mnist",
     "adc",
+    "costs",
     "deviations",
     "use",
     "api",

@@ -162,9 +162,7 @@ class TestPublishedNumbers:
 class TestAnchors:
     @pytest.mark.parametrize("design", DESIGNS.values(), ids=list(DESIGNS))
     @pytest.mark.parametrize("model", [m for m in MODELS if isinstance(m, RelativeAdc)], ids=lambda m: m.name)
-    def test_a_relative_model_gives_the_designs_figures_at_its_resolution(
-        self, model: RelativeAdc, design: Design
-    ) -> None:
+    def test_a_relative_model_gives_the_figures_of_the_design(self, model: RelativeAdc, design: Design) -> None:
         adc = anchored(model, design)
         assert adc.power(design.bits) == pytest.approx(design.power)
         assert adc.energy(design.bits) == pytest.approx(design.energy)
@@ -243,6 +241,13 @@ class TestPage:
         assert [line.get_label() for line in area.lines[:-1] if len(line.get_xdata())] == [
             m.title for m in MODELS if m.area_law
         ]
+
+    def test_the_figure_of_energies_shows_the_models_in_pj_and_the_designs(self) -> None:
+        (axes,) = plots.energies([anchored(model) for model in MODELS], DESIGNS.values(), range(1, 10)).axes
+        lines = {line.get_label(): line for line in axes.lines}
+        assert lines["survey regression"].get_ydata()[4] == pytest.approx(1.8486, abs=5e-5)
+        assert list(lines["FORMS, as published"].get_xdata()) == [4]
+        assert len(lines) == len(MODELS) + len(DESIGNS)
 
     def test_models_that_do_not_hold_are_marked_in_the_table(self) -> None:
         rows = {row["Model"]: row for row in tables.savings_by_model(MODELS, 3, 8)}

@@ -85,7 +85,7 @@ def anchored(model: AdcModel, design: Design = ISAAC) -> AbsoluteAdc:
     time = 1 / design.sample_rate / model.time(design.bits)
     return AbsoluteAdc(
         name=model.name,
-        title=f"{model.title}, anchored at {design.title}",
+        title=model.title,
         formula=model.formula,
         source=model.source,
         least=model.least,

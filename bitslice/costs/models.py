@@ -157,7 +157,7 @@ COMPONENTS = RelativeAdc(
     power_law=lambda bits: 2.9 * bits / 8 + 0.2 * 2.0 ** (bits - 8),
     area_law=lambda bits: 871.75 * bits / 8 + 728.25 * 2.0 ** (bits - 8),
 )
-"""Clock, comparator and logic grow with N, the capacitive array doubles with every bit; constant sample rate.
+"""Reference buffer, memory and clock grow with N, the capacitive array doubles with every bit; constant sample rate.
 
 The units are mW and um2 of the ADC that ISAAC builds on (Kull et al. 2013: 3.1 mW). Rows are published for 4 to 10 bits
 (hwcomponents-library, ``isaac.py``), all in proportion to ISAAC's 8 bits; below 4 the formula extends them.

@@ -21,7 +21,7 @@ class LayerLoad:
         cycles: input cycles a vector: digits times phases.
         columns: used columns of the widest array, the conversions that its ADC makes each cycle.
         arrays: crossbar arrays per slice, over tiles, signs and column blocks.
-        conversions: per slice, ``vectors * cycles`` times the used columns of all its arrays.
+        conversions: conversions an image per slice, over all arrays: ``vectors * cycles`` times their used columns.
     """
 
     name: str

@@ -1,12 +1,14 @@
 """Figures of the page on ADC cost models."""
 
 from collections.abc import Callable, Iterable
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bitslice.costs.models import AdcModel
+from bitslice.costs.designs import Design
+from bitslice.costs.models import AbsoluteAdc, AdcModel
 
 MODEL_STYLES = {
     "saberi": ("#D55E00", "o"),
@@ -42,6 +44,28 @@ def savings(models: Iterable[AdcModel], bits: Iterable[int], reference_bits: int
         axes.axhline(1, color="0.6", lw=0.8, zorder=0)
     panels[0].set_ylabel(f"saving against {reference_bits} bits (x)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def energies(models: Iterable[AbsoluteAdc], designs: Iterable[Design], bits: Iterable[int]) -> Figure:
+    """Energy of one conversion in pJ, every model within its range, beside published ADCs.
+
+    Args:
+        models: those to compare.
+        designs: published ADCs.
+        bits: resolutions of the horizontal axis.
+    """
+    bits = list(bits)
+    figure, axes = plt.subplots(figsize=(8, 4.8))
+    _lines(axes, models, bits, lambda model, b: 1e12 * model.energy(b))
+    for design, marker in zip(designs, cycle("osD"), strict=False):
+        label = f"{design.title}, as published"
+        axes.plot(design.bits, 1e12 * design.energy, marker, ms=12, mfc="none", mec="0.5", mew=1.8, label=label)
+    axes.set_xlabel("ADC resolution N (bits)")
+    axes.set_xticks(bits)
+    axes.set_yscale("log")
+    axes.set_ylabel("energy a conversion (pJ)")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
