@@ -142,19 +142,21 @@ def adc_models(models: Iterable[AdcModel]) -> list[dict[str, Any]]:
 
 
 def savings_by_model(models: Iterable[AdcModel], bits: int, reference_bits: int) -> list[dict[str, Any]]:
-    """What one ADC saves against ``reference_bits``, model by model."""
-    return [
-        {
-            "Model": model.title,
-            "Power": _saving(model.power_saving(bits, reference_bits)),
-            "Time": _saving(model.time_saving(bits, reference_bits)),
-            "Energy a conversion": _saving(model.energy_saving(bits, reference_bits)),
-            "Area": _saving(model.area_saving(bits, reference_bits)),
+    """What one ADC saves against ``reference_bits``, model by model; dashes outside a model's range."""
+    kinds = {
+        "Power": AdcModel.power_saving,
+        "Time": AdcModel.time_saving,
+        "Energy a conversion": AdcModel.energy_saving,
+        "Area": AdcModel.area_saving,
+    }
+    rows = []
+    for model in models:
+        holds = model.holds(bits) and model.holds(reference_bits)
+        found = {
+            kind: _saving(saving(model, bits, reference_bits) if holds else None) for kind, saving in kinds.items()
         }
-        if model.holds(bits) and model.holds(reference_bits)
-        else {"Model": f"{model.title}: not valid", "Power": "–", "Time": "–", "Energy a conversion": "–", "Area": "–"}
-        for model in models
-    ]
+        rows.append({f"{bits} against {reference_bits} bits": model.title} | found)
+    return rows
 
 
 def _saving(value: float | None) -> str:
