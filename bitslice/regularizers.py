@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
+from bitslice.native import elementwise
 from bitslice.quantizer import QuantizedTensor, blocks, dense, quantized_tensors
 from bitslice.slices import slice_count, to_slices
 
@@ -42,21 +43,36 @@ class _SliceSum(torch.autograd.Function):
     """Sum of all slices of one tensor. Both passes read the weights alone, so nothing is kept between them."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, step: Tensor, value_table: Tensor, pull_table: Tensor) -> Tensor:
+    def forward(ctx: Any, w: Tensor, step: Tensor, bits: int, cell_bits: int) -> Tensor:
         w = dense(w)
-        ctx.save_for_backward(w, step, pull_table)
-        largest = len(value_table) // 2
-        values = [value_table.index_select(0, _table_index(block, step, largest)).sum() for block in blocks(w)]
-        return torch.stack(values).sum()
+        ctx.save_for_backward(w, step)
+        ctx.word = bits, cell_bits
+        if _native(w):
+            return elementwise.slice_sum(w, step, bits, cell_bits)
+        table = slice_tables(bits, cell_bits)[0].to(w.device)
+        largest = 2**bits - 1
+        # A sum of whole numbers: exact in float64, and rounded once at its end.
+        sums = [
+            table.index_select(0, _table_index(block, step, largest)).sum(dtype=torch.float64) for block in blocks(w)
+        ]
+        return torch.stack(sums).sum().float()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        w, step, pull_table = ctx.saved_tensors
-        pull_table = pull_table * (gradients[0] / step)
+        w, step = ctx.saved_tensors
+        bits, cell_bits = ctx.word
+        strength = gradients[0] / step
+        if _native(w):
+            return elementwise.slice_pull(w, step, bits, cell_bits, strength), None, None, None
+        table = slice_tables(bits, cell_bits)[1].to(w.device) * strength
         pull = torch.empty_like(w)
         for source, block in zip(blocks(w), blocks(pull), strict=True):
-            torch.index_select(pull_table, 0, _table_index(source, step, len(pull_table) // 2), out=block)
+            torch.index_select(table, 0, _table_index(source, step, 2**bits - 1), out=block)
         return pull, None, None, None
+
+
+def _native(w: Tensor) -> bool:
+    return w.dtype is torch.float32 and elementwise.applies(w)
 
 
 def _table_index(w: Tensor, step: Tensor, largest: int) -> Tensor:
@@ -116,8 +132,7 @@ class BitSliceL1(Regularizer):
 
     def total(self, tensor: QuantizedTensor) -> Tensor:
         bits = tensor.quantizer.bits
-        value, pull = (t.to(tensor.original.device) for t in slice_tables(bits, self.cell_bits))
-        total = _SliceSum.apply(tensor.original, tensor.quantizer.step, value, pull)  # type: ignore[no-untyped-call]
+        total = _SliceSum.apply(tensor.original, tensor.quantizer.step, bits, self.cell_bits)  # type: ignore[no-untyped-call]
         return cast(Tensor, total) / slice_count(bits, self.cell_bits)
 
 
