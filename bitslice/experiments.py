@@ -5,7 +5,7 @@ Everything a run depends on stands in its :class:`Config`, and the run's record 
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,18 +18,20 @@ T = TypeVar("T")
 
 
 class Method(enum.Enum):
-    """What is trained; the last three are the rows of the paper's tables."""
+    """What is trained. Pruned, L1 and bit-slice L1 are the rows of the paper's tables; bit-slice L0 is ours."""
 
     FLOAT = "float"
     """Pre-trained in float, without a regularizer: what quantization itself costs."""
     QUANTIZED = "quantized"
-    """Pre-trained fixed-point network, not pruned: the start of the other three."""
+    """Pre-trained fixed-point network, not pruned: the start of the others."""
     PRUNED = "pruned"
     """Pruned once by magnitude, then fine-tuned without a regularizer."""
     L1 = "l1"
     """Pruned, then fine-tuned with L1."""
     BL1 = "bl1"
     """Pruned, then fine-tuned with bit-slice L1."""
+    BL0 = "bl0"
+    """Pruned, then fine-tuned with a quantizer that charges for non-zero slices (:mod:`bitslice.proximal`)."""
 
     @property
     def finetunes(self) -> bool:
@@ -116,6 +118,8 @@ class Stage:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     """Share of the target probability spread evenly over all classes."""
+    slice_price: float | None = None
+    """What the quantizer charges for a non-zero slice, in steps squared; None: nothing, the paper's quantizer."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,10 @@ class Config:
 
     @property
     def alpha(self) -> float | None:
-        """Weight of the method's own regularizer; None for a method without one."""
-        return self.finetune.alpha if self.finetune and self.finetune.regularizer else None
+        """Weight of the method's own regularizer, or its price of a slice; None for a method without either."""
+        if self.finetune is None:
+            return None
+        return self.finetune.alpha if self.finetune.regularizer else self.finetune.slice_price
 
     @property
     def name(self) -> str:
@@ -234,17 +240,27 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def regularized(method: Method, alpha: float | None, l1: float, bl1: float) -> tuple[RegularizerKind | None, float]:
-    """Regularizer of a method's fine-tuning and its weight: ``alpha``, or where that is None the given default.
+def finetuning(method: Method, stage: Stage, alpha: float | None, defaults: Mapping[Method, float]) -> Stage | None:
+    """A method's second stage: ``stage`` with the method's own regularizer, or none, in place of the first stage's.
+
+    Args:
+        method: what is trained.
+        stage: how.
+        alpha: weight of the regularizer, or price of a slice; None: what ``defaults`` say.
+        defaults: of every method that has an alpha.
 
     Raises:
         BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer.
     """
-    kind = {Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}.get(method)
-    if alpha is not None and kind is None:
+    if alpha is not None and method not in defaults:
         raise BitsliceError(f"method {method.value} has no regularizer, so alpha does not apply")
-    default = {Method.L1: l1, Method.BL1: bl1}.get(method, 0.0)
-    return kind, default if alpha is None else check_alpha(alpha)
+    if not method.finetunes:
+        return None
+    chosen = defaults.get(method, 0.0) if alpha is None else check_alpha(alpha)
+    if method is Method.BL0:
+        return replace(stage, regularizer=None, alpha=0.0, slice_price=chosen)
+    kind = {Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}.get(method)
+    return replace(stage, regularizer=kind, alpha=chosen)
 
 
 def pretraining(method: Method, stage: Stage) -> Stage:
@@ -279,19 +295,19 @@ def mnist(
         method: what to train.
         profile: how long.
         seed: of the initialization and the data order.
-        alpha: weight of the method's regularizer; None: the authors' default (L1 10, bit-slice L1 0.5).
+        alpha: weight of the method's regularizer; None: the authors' default (L1 10, bit-slice L1 0.5), or ours
+            (bit-slice L0 32).
         input_scaling: how pixels enter the network.
 
     Raises:
         BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer; if the seed is
             negative; if the experiment has no such profile.
     """
-    kind, chosen = regularized(method, alpha, l1=10.0, bl1=0.5)
     epochs = of_profile("mnist", {Profile.SMOKE: (2, 1), Profile.QUICK: (10, 5), Profile.PAPER: (100, 50)}, profile)
     learning_rate = 0.01 if profile is Profile.PAPER else 0.05
     small = profile is Profile.SMOKE
-    trained = pretraining(method, Stage(epochs[0], learning_rate, 0.5, 64, RegularizerKind.L1, 10.0))
-    tuned = Stage(epochs[1], learning_rate, 0.5, 64, kind, chosen)
+    stage = Stage(epochs[0], learning_rate, 0.5, 64, RegularizerKind.L1, 10.0)
+    tuned = replace(stage, epochs=epochs[1])
     return Config(
         experiment="mnist",
         network="mlp",
@@ -304,9 +320,9 @@ def mnist(
         input_scaling=input_scaling,
         train_images=6000 if small else None,
         test_images=1000 if small else None,
-        pretrain=trained,
+        pretrain=pretraining(method, stage),
         prune_threshold=0.01 if method.finetunes else None,
-        finetune=tuned if method.finetunes else None,
+        finetune=finetuning(method, tuned, alpha, {Method.L1: 10.0, Method.BL1: 0.5, Method.BL0: 32.0}),
         rows=128,
         adc_images=100 if small else 1000,
     )
@@ -330,13 +346,13 @@ def cifar10(
         method: what to train.
         profile: how long; there is no ``quick``.
         seed: of the initialization and the data order.
-        alpha: weight of the method's regularizer; None: the authors' default (L1 20, bit-slice L1 0.5).
+        alpha: weight of the method's regularizer; None: the authors' default (L1 20, bit-slice L1 0.5), or ours
+            (bit-slice L0 32).
         input_scaling: how pixels enter the network.
 
     Raises:
         BitsliceError: as :func:`mnist`.
     """
-    kind, chosen = regularized(method, alpha, l1=20.0, bl1=0.5)
     name = f"cifar10-{network.replace('_', '-')}"
     epochs = (24, 5) if network == "resnet20" else (12, 3)
     authors = Stage(150, 0.05, 0.9, 128, RegularizerKind.L1, 20.0, Schedule.HALVING)
@@ -369,7 +385,7 @@ def cifar10(
         test_images=200 if small else None,
         pretrain=pretraining(method, trained),
         prune_threshold=0.01 if method.finetunes else None,
-        finetune=replace(tuned, regularizer=kind, alpha=chosen) if method.finetunes else None,
+        finetune=finetuning(method, tuned, alpha, {Method.L1: 20.0, Method.BL1: 0.5, Method.BL0: 32.0}),
         rows=128,
         adc_images=2 if small else 20,
         data="cifar10",
@@ -390,14 +406,20 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 Sweep = dict[Method, tuple[float, ...]]
 
-_RESNET20_SWEEP: Sweep = {Method.L1: (20.0, 50.0, 100.0, 200.0), Method.BL1: (0.1, 0.2, 0.5, 1.0)}
+#: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
+_PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
+_RESNET20_SWEEP: Sweep = {Method.L1: (5.0, 20.0, 60.0, 200.0), Method.BL1: (0.2, 0.5, 2.0, 5.0), Method.BL0: _PRICES}
 #: VGG-11's means run over 36 times as many weights, so the same alpha pulls each of them 36 times less.
-_VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.5, 5.0, 50.0)}
+_VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.5, 5.0, 50.0), Method.BL0: _PRICES}
 
-#: Alphas of each experiment's sweep, around the authors' defaults (which are among them).
+#: Alphas of each experiment's sweep, around the defaults (which are among them).
 SWEEPS: dict[str, Sweep] = {
     "cifar10-resnet20": _RESNET20_SWEEP,
     "cifar10-vgg11": _VGG11_SWEEP,
     "cifar10-vgg11-bn": _VGG11_SWEEP,
-    "mnist": {Method.L1: (1.0, 3.0, 10.0, 20.0, 30.0, 50.0, 100.0), Method.BL1: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)},
+    "mnist": {
+        Method.L1: (1.0, 3.0, 10.0, 20.0, 30.0, 50.0, 100.0),
+        Method.BL1: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+        Method.BL0: _PRICES,
+    },
 }

@@ -24,6 +24,7 @@ from bitslice.data import Images
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, InputScaling, Method, Precision, Stage, differing_fields
 from bitslice.files import atomic_write, check_writable
+from bitslice.proximal import charge_slices
 from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.records import Record
 from bitslice.slices import density
@@ -114,6 +115,8 @@ class Run:
             fused=True,
         )
         regularizer = stage.regularizer.build(model) if stage.regularizer else None
+        if stage.slice_price is not None:
+            charge_slices(model, stage.slice_price)
         saved = time.monotonic()
         begun, first = saved, self.resume(model, optimizer)
         for epoch in range(first, stage.epochs):

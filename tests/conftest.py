@@ -29,7 +29,7 @@ def synthetic_digits(count: int, seed: int) -> Images:
     return Images(pixels, labels, mean=(0.25,), std=(0.25,))
 
 
-QUANTIZED_METHODS = tuple(method for method in Method if method is not Method.FLOAT)
+QUANTIZED_METHODS: tuple[Method, ...] = tuple(method for method in Method if method is not Method.FLOAT)
 
 TRAIN = synthetic_digits(600, seed=1)
 TEST = synthetic_digits(200, seed=2)

@@ -60,9 +60,10 @@ def test_paper_profile_has_the_settings_of_the_authors_code(method: Method) -> N
     finetune = config.finetune
     assert finetune is not None
     assert (finetune.epochs, finetune.learning_rate, finetune.momentum, finetune.batch_size) == (50, 0.01, 0.5, 64)
-    regularizers = {Method.PRUNED: None, Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}
-    assert finetune.regularizer is regularizers[method]
-    assert config.alpha == {Method.PRUNED: None, Method.L1: 10, Method.BL1: 0.5}[method]
+    regularizers = {Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}
+    assert finetune.regularizer is regularizers.get(method)
+    assert config.alpha == {Method.PRUNED: None, Method.L1: 10, Method.BL1: 0.5, Method.BL0: 32}[method]
+    assert (finetune.alpha, finetune.slice_price) == ((0, 32) if method is Method.BL0 else (config.alpha or 0, None))
 
 
 def test_profiles_grow() -> None:
@@ -72,7 +73,7 @@ def test_profiles_grow() -> None:
 
 
 @pytest.mark.parametrize("alpha", [-1.0, -1e-9, math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("method", [Method.L1, Method.BL1])
+@pytest.mark.parametrize("method", [Method.L1, Method.BL1, Method.BL0])
 def test_alpha_must_be_a_finite_number_from_zero(method: Method, alpha: float) -> None:
     with pytest.raises(BitsliceError, match=f"alpha must be a finite number, 0 or larger, not {alpha}"):
         mnist(method, alpha=alpha)
@@ -99,6 +100,7 @@ def test_seed_must_be_one_that_the_generators_take(seed: int) -> None:
         (mnist(Method.BL1, alpha=0.5), "bl1-s0"),
         (mnist(Method.BL1, alpha=0.0, seed=4), "bl1-a0-s4"),
         (mnist(Method.L1, alpha=0.5, seed=1), "l1-a0.5-s1"),
+        (mnist(Method.BL0, alpha=8), "bl0-a8-s0"),
         (mnist(Method.L1, Profile.PAPER, alpha=20), "l1-a20-s0"),
         (mnist(Method.L1, alpha=3, input_scaling=InputScaling.NORMALIZED), "l1-a3-normalized-s0"),
     ],
@@ -140,7 +142,7 @@ def test_fields_that_only_one_side_has_differ() -> None:
 def test_unknown_names_are_refused_with_the_valid_ones() -> None:
     with pytest.raises(BitsliceError, match="unknown experiment 'cifar'; choose from mnist"):
         by_name("experiment", EXPERIMENTS, "cifar")
-    with pytest.raises(BitsliceError, match="unknown method 'BL1'; choose from float, quantized, pruned, l1, bl1"):
+    with pytest.raises(BitsliceError, match="unknown method 'BL1'; choose from float, quantized, pruned, l1, bl1, bl0"):
         by_value(Method, "BL1")
     with pytest.raises(BitsliceError, match="unknown network 'vgg'; choose from mlp"):
         build("vgg")
