@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bitslice.adc import resolution
+from bitslice.crossbar.statistics import resolution
 from bitslice.errors import BitsliceError
 from bitslice.experiments import EXPERIMENTS, InputScaling, Method
 from bitslice.records import Record

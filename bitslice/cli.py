@@ -1,4 +1,7 @@
-"""The command line: ``bitslice fetch``, ``train``, ``results``, ``notebook``. Errors are one line and status 2."""
+"""The command line: ``bitslice fetch``, ``train``, ``results``, ``crossbar``, ``notebook``.
+
+Errors are one line and status 2.
+"""
 
 import argparse
 import json
@@ -6,9 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from bitslice.errors import BitsliceError
+
+if TYPE_CHECKING:  # importing torch takes longer than --help
+    from bitslice.crossbar import Crossbar
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train one configuration; writes a record and integer weights")
     train.add_argument("experiment", help="mnist, cifar10-resnet20, cifar10-vgg11 or cifar10-vgg11-bn")
-    train.add_argument("--method", required=True, help="float, quantized, pruned, l1 or bl1")
+    train.add_argument("--method", required=True, help="float, quantized, pruned, l1, bl1 or bl0")
     train.add_argument("--profile", default="quick", help="smoke, quick (default), cpu or paper")
     train.add_argument("--seed", type=int, default=0, help="of the initialization and the data order (default 0)")
     train.add_argument("--alpha", type=float, help="weight of the regularizer (default: the authors')")
@@ -44,6 +50,35 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("folder", type=Path, nargs="?", default=Path("results"), help="default: results")
     results.add_argument("--json", action="store_true", help="one JSON object a line")
     results.set_defaults(run=_results)
+
+    crossbar = commands.add_parser("crossbar", help="simulate a network on ReRAM crossbars")
+    verbs = crossbar.add_subparsers(dest="verb", required=True, metavar="VERB")
+    report = verbs.add_parser("report", help="bitline sums, and accuracy and cost of ADC resolutions")
+    tolerance = verbs.add_parser("tolerance", help="accuracy with cells that are not ideal")
+    for verb in (report, tolerance):
+        verb.add_argument(
+            "network", metavar="RUN", help="a run's record, or package.module:function giving (model, images, labels)"
+        )
+        verb.add_argument("--rows", type=int, default=128, help="wordlines of an array (default 128)")
+        verb.add_argument("--columns", type=int, default=128, help="bitlines of an array (default 128)")
+        verb.add_argument("--cell-bits", type=int, default=2, help="bits of a cell (default 2)")
+        verb.add_argument("--dac-bits", type=int, default=1, help="input bits a cycle (default 1)")
+        verb.add_argument("--signed-inputs", default="two_phase", help="two_phase (default) or offset")
+        verb.add_argument("--images", type=int, help="test images (default: all)")
+        verb.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+        verb.add_argument("--json", action="store_true", help="print JSON")
+    report.add_argument(
+        "--adc-bits",
+        action="append",
+        metavar="B0,B1,B2,B3",
+        help="resolutions, least significant slice first, or ideal; repeatable (default: a list from 8 to 2)",
+    )
+    report.add_argument("--observed-images", type=int, default=200, help="images for bitline sums (default 200)")
+    report.add_argument("--cost-model", default="components", help="of the ADC (default components: ISAAC's)")
+    report.set_defaults(run=_crossbar_report)
+    tolerance.add_argument("--adc-bits", default="8,8,8,8", metavar="B0,B1,B2,B3", help="as for report (default 8)")
+    tolerance.add_argument("--seeds", type=int, default=3, help="chips drawn for each strength (default 3)")
+    tolerance.set_defaults(run=_crossbar_tolerance)
 
     notebook = commands.add_parser("notebook", help="run a notebook with other parameters")
     notebook.add_argument("name", help="as in notebooks/NAME.ipynb")
@@ -100,6 +135,63 @@ def _results(options: argparse.Namespace) -> None:
                 shares = " ".join(f"{share:6.2f}" for share in record.density)
                 line += f"  B3..B0 {shares}  mean {record.mean_density:6.2f}%"
             print(line)
+
+
+def _adc_bits(text: str) -> tuple[int | None, ...]:
+    """Resolutions from a command line, such as 3,3,3,1.
+
+    >>> _adc_bits("3,3,ideal,1")
+    (3, 3, None, 1)
+    """
+    try:
+        return tuple(None if word == "ideal" else int(word) for word in text.split(","))
+    except ValueError:
+        raise BitsliceError(f"--adc-bits takes whole numbers or ideal, such as 3,3,3,1, not {text!r}") from None
+
+
+def _crossbar(options: argparse.Namespace) -> "Crossbar":
+    from bitslice.crossbar import Crossbar, SignedInputs
+    from bitslice.names import by_value
+
+    signed = by_value(SignedInputs, options.signed_inputs)
+    return Crossbar(options.rows, options.columns, options.cell_bits, options.dac_bits, signed_inputs=signed)
+
+
+def _crossbar_report(options: argparse.Namespace) -> None:
+    import torch
+
+    from bitslice.costs.designs import anchored
+    from bitslice.costs.models import ADC_MODELS
+    from bitslice.crossbar.report import STANDARD, network_and_images, report
+    from bitslice.names import by_name
+
+    settings = [_adc_bits(text) for text in options.adc_bits] if options.adc_bits else STANDARD
+    crossbar = _crossbar(options)
+    adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
+    torch.set_num_threads(options.threads)
+    model, images, labels = network_and_images(options.network, options.images)
+    observed = min(options.observed_images, len(images))
+    found = report(model, images, labels, settings, adc, crossbar, observed, network=options.network, say=_progress)
+    print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+
+
+def _crossbar_tolerance(options: argparse.Namespace) -> None:
+    import torch
+
+    from bitslice.crossbar.report import network_and_images
+    from bitslice.crossbar.tolerance import tolerance
+
+    bits, crossbar = _adc_bits(options.adc_bits), _crossbar(options)
+    torch.set_num_threads(options.threads)
+    model, images, labels = network_and_images(options.network, options.images)
+    found = tolerance(
+        model, images, labels, bits, options.seeds, crossbar=crossbar, network=options.network, say=_progress
+    )
+    print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _notebook(options: argparse.Namespace) -> None:

@@ -26,6 +26,8 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 RELEASED = Path("results")
 """Where released records live, relative to the project's root."""
+CROSSBAR = RELEASED / "crossbar"
+"""Where reports on the released networks live; what crossbars make of them, not runs."""
 LIVE = Path("build/runs")
 """Where a user's own runs go, by experiment and profile."""
 LARGEST_FLOAT = 1_000_000
@@ -158,7 +160,7 @@ def read_all(folder: Path = RELEASED) -> list[Record]:
     Raises:
         BitsliceError: if the folder holds none.
     """
-    found = [read(path) for path in sorted(folder.rglob("*.json"))]
+    found = [read(path) for path in sorted(folder.rglob("*.json")) if CROSSBAR not in path.parents]
     if not found:
         raise BitsliceError(f"no records below {folder}")
     return found

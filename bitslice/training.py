@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bitslice import cifar, data, models, pipeline, records
-from bitslice.adc import bitline_sums
+from bitslice.crossbar import Crossbar, bitline_sums, map_network, pooled
 from bitslice.data import Images
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, InputScaling, Method, Precision, Stage, differing_fields
@@ -65,14 +65,14 @@ def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
     if config.method is Method.FLOAT:
         return result
     tensors = list(quantized_tensors(model))
-    pooled = density((t.codes() for t in tensors), config.bits)
-    result["density"] = pooled
-    result["mean_density"] = sum(pooled) / len(pooled)
+    shares = density((t.codes() for t in tensors), config.bits)
+    result["density"] = shares
+    result["mean_density"] = sum(shares) / len(shares)
     result["layers"] = {
         t.name: {"size": t.original.numel(), "density": density([t.codes()], config.bits)} for t in tensors
     }
     seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
-    sums = bitline_sums(model, seen, config.rows)
+    sums = pooled(bitline_sums(model, map_network(model, seen, Crossbar(rows=config.rows)), seen))
     result["adc"] = {f"B{k}": {"bound": s.bound, "observed": s.observed} for k, s in enumerate(sums)}
     return result
 

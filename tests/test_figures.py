@@ -10,8 +10,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from bitslice.adc import BitlineSums
 from bitslice.analysis import at_default_alpha
+from bitslice.crossbar import BitlineSums
 from bitslice.experiments import Method
 from bitslice.figures import INK, METHOD_COLOURS, Page, record_links
 from bitslice.plots import adc, idea, mnist, regularizer, slices
@@ -140,7 +140,7 @@ def test_mnist_figures_draw_every_method() -> None:
 
 
 def test_adc_figures_show_claims() -> None:
-    sums = [BitlineSums(20, 9, torch.tensor([90, *[1] * 9])) for _ in range(4)]
+    sums = [BitlineSums(20, torch.tensor([90, *[1] * 9])) for _ in range(4)]
     drawn = texts(adc.sums_by_slice(sums))
     assert "B3: 8.1% beyond 1 bit" in drawn
     assert "B0: 2% beyond 3 bits" in drawn

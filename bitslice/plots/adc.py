@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from bitslice.adc import BitlineSums, resolution
 from bitslice.analysis import CLAIMED_BITS, slice_bits
 from bitslice.costs.models import SABERI
+from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.figures import METHOD_COLOURS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.records import Record
 

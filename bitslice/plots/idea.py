@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import Tensor
 
-from bitslice.adc import resolution
+from bitslice.crossbar.statistics import resolution
 from bitslice.figures import SLICE_COLOURS
 from bitslice.slices import to_slices
 

@@ -6,17 +6,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitslice.adc import (
-    BitlineSums,
-    as_matrix,
-    bit_planes,
-    bitline_sums,
-    layer_inputs,
-    resolution,
-)
-from bitslice.errors import BitsliceError
+from bitslice import crossbar
+from bitslice.crossbar import BitlineSums, Crossbar, map_network, pooled, resolution
+from bitslice.crossbar.mapping import observed_inputs
 from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.slices import to_slices
+
+
+def bitline_sums(
+    model: nn.Module, x: Tensor, rows: int = 128, cell_bits: int = 2, batch: int = 100
+) -> list[BitlineSums]:
+    """Bitline sums of a whole network, per slice."""
+    layers = map_network(model, x, Crossbar(rows=rows, cell_bits=cell_bits))
+    return pooled(crossbar.bitline_sums(model, layers, x, batch))
+
+
+def layer_inputs(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Signed input codes of every layer."""
+    with observed_inputs(model) as seen:
+        model(x)
+    return {name: (calls[0] / model.get_submodule(name).input_quantizer.step).int() for name, calls in seen.items()}
 
 
 class TestResolution:
@@ -130,30 +139,6 @@ def test_sums_of_a_network_add_up_over_its_layers() -> None:
     assert_equal_counts(bitline_sums(model, x, rows=4), expected)
 
 
-@pytest.mark.parametrize("signed", [False, True])
-def test_shifted_and_added_sums_are_the_layers_integer_product(signed: bool) -> None:
-    torch.manual_seed(3)
-    x = torch.randn(5, 40) if signed else torch.rand(5, 40)
-    layer = nn.Linear(40, 6)
-    ready(nn.Sequential(layer), x, bits=8, activation_bits=8)
-    model = nn.Sequential(layer).eval()
-    weight, _ = quantized_tensors(model)
-    inputs = layer_inputs(model, x)["0"]
-    total = torch.zeros(5, 6)
-    for sign in (1, -1):
-        cells = to_slices((sign * weight.codes()).clamp_min(0)).float()
-        for number, plane in enumerate(bit_planes(inputs, 8)):
-            phase = 1 if number < 8 else -1
-            for k in range(4):
-                matrix, vectors = as_matrix(layer, cells[k], plane)
-                for first in range(0, 40, 16):
-                    sums = vectors[:, first : first + 16] @ matrix[first : first + 16]
-                    total += sign * phase * 2 ** (number % 8) * 4**k * sums
-    assert torch.equal(total.long(), inputs.long() @ weight.codes().long().T)
-    expected = total * weight.quantizer.step * layer.input_quantizer.step + layer.bias
-    assert torch.allclose(model(x), expected, rtol=0, atol=1e-5)
-
-
 def test_no_input_causes_a_larger_sum_than_the_bound() -> None:
     torch.manual_seed(4)
     x = torch.rand(50, 1, 8, 8)
@@ -214,52 +199,7 @@ def test_observing_leaves_the_network_as_it_was() -> None:
 
 
 def test_clipped_is_the_share_of_sums_beyond_the_adc() -> None:
-    sums = BitlineSums(bound=7, observed=5, counts=torch.tensor([50, 20, 10, 10, 6, 4, 0, 0]))
+    sums = BitlineSums(bound=7, counts=torch.tensor([50, 20, 10, 10, 6, 4, 0, 0]))
     assert [sums.clipped(bits) for bits in (1, 2, 3)] == [0.3, 0.1, 0.0]
     assert sums.clipped(sums.observed_bits) == 0
     assert (sums.observed_bits, sums.bound_bits) == (3, 3)
-
-
-def test_signed_inputs_take_a_second_phase() -> None:
-    codes = torch.tensor([[5, 0], [3, 2]])
-    assert [plane.tolist() for plane in bit_planes(codes, 3)] == [[[1, 0], [1, 0]], [[0, 0], [1, 1]], [[1, 0], [0, 0]]]
-    negative = list(bit_planes(-codes, 3))
-    assert len(negative) == 6
-    assert not any(plane.any() for plane in negative[:3])
-    assert all(map(torch.equal, negative[3:], bit_planes(codes, 3)))
-
-
-@pytest.mark.parametrize("rows", [0, -5])
-def test_a_crossbar_needs_a_row(rows: int) -> None:
-    x = torch.rand(1, 3)
-    model = ready(nn.Sequential(nn.Linear(3, 2)), x, 8, 8)
-    with pytest.raises(BitsliceError, match=f"at least 1 row, not {rows}"):
-        bitline_sums(model, x, rows)
-
-
-def test_cells_that_do_not_divide_the_word_are_refused() -> None:
-    x = torch.rand(1, 3)
-    model = ready(nn.Sequential(nn.Linear(3, 2)), x, 8, 8)
-    with pytest.raises(BitsliceError, match="do not divide"):
-        bitline_sums(model, x, cell_bits=3)
-
-
-def test_a_model_that_is_not_quantized_is_refused() -> None:
-    with pytest.raises(BitsliceError, match="quantize"):
-        bitline_sums(nn.Sequential(nn.Linear(3, 2)), torch.rand(1, 3))
-
-
-@pytest.mark.parametrize(
-    "convolution",
-    [
-        nn.Conv2d(2, 2, 3, groups=2),
-        nn.Conv2d(2, 2, 3, padding="same"),
-        nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
-    ],
-    ids=["grouped", "padding by name", "reflected"],
-)
-def test_convolutions_that_are_not_mapped_are_refused(convolution: nn.Conv2d) -> None:
-    x = torch.rand(1, 2, 5, 5)
-    model = ready(nn.Sequential(convolution), x, 8, 8)
-    with pytest.raises(BitsliceError, match="only ungrouped convolutions"):
-        bitline_sums(model, x)
