@@ -56,15 +56,6 @@ def blocks(x: Tensor) -> tuple[Tensor, ...]:
     return elements.split(BLOCK)  # type: ignore[no-any-return]
 
 
-def _largest_magnitude(x: Tensor) -> Tensor:
-    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    not_sign = torch.iinfo(integer).max
-    parts = blocks(x)
-    buffer = torch.empty_like(parts[0], dtype=integer)
-    magnitudes = [torch.bitwise_and(part.view(integer), not_sign, out=buffer[: len(part)]).amax() for part in parts]
-    return torch.stack(magnitudes).amax().view(x.dtype).to(torch.float32)
-
-
 def power_of_two_step(x: Tensor, bits: int = 8) -> Tensor:
     """Step ``2^(ceil(log2 max|x|) - bits)`` of dynamic fixed point, as a float32 scalar tensor.
 
@@ -77,7 +68,14 @@ def power_of_two_step(x: Tensor, bits: int = 8) -> Tensor:
     True
     """
     x = dense(x.detach())
-    largest = elementwise.largest_magnitude(x) if elementwise.applies(x) else _largest_magnitude(x)
+    if elementwise.applies(x):
+        return elementwise.power_of_two_step(x, SMALLEST_RANGE, bits)
+    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    not_sign = torch.iinfo(integer).max
+    parts = blocks(x)
+    buffer = torch.empty_like(parts[0], dtype=integer)
+    magnitudes = [torch.bitwise_and(part.view(integer), not_sign, out=buffer[: len(part)]).amax() for part in parts]
+    largest = torch.stack(magnitudes).amax().view(x.dtype).to(torch.float32)
     # Adding the full mantissa carries into the exponent unless the mantissa is zero: a ceiling to a power of two.
     bound = (largest.clamp_min(SMALLEST_RANGE).view(torch.int32) + 0x7FFFFF).bitwise_and(0x7F800000).view(torch.float32)
     return bound * 2.0**-bits
@@ -93,10 +91,10 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, largest_code: int, rounding: Rounding) -> Tensor:
-        x, scale = dense(x), step.reciprocal()
+        x = dense(x)
         if elementwise.applies(x):
             return elementwise.fake_quantize(x, step, largest_code, rounding is Rounding.FLOOR)
-        result = torch.empty_like(x)
+        scale, result = step.reciprocal(), torch.empty_like(x)
         if x.element_size() == 2 and x.device.type == "cpu":
             # There every pass in a 16-bit format converts to float32 and back: once for all four passes is faster.
             buffer = torch.empty(min(BLOCK, x.numel()), dtype=torch.float32)

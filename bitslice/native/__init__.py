@@ -49,7 +49,10 @@ def levels() -> tuple[Level, ...]:
     base = library_file(Level.BASE)
     if base is None:
         return ()
-    beyond = ctypes.CDLL(base).vector_levels()
+    try:
+        beyond = ctypes.CDLL(base).vector_levels()
+    except OSError:  # torch was built without the OpenMP runtime that the library expects of it
+        return ()
     return tuple(level for level in list(Level)[: 1 + beyond] if library_file(level))
 
 
