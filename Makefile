@@ -17,7 +17,7 @@ BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE = snakemake --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
 
-.PHONY: help book test figures reproduce serve bench lock format clean
+.PHONY: help book test figures reproduce crossbar serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +39,10 @@ figures: $(READY) ## Regenerate all figures
 reproduce: $(READY) ## Train every run of EXPERIMENT; at the paper's size with PROFILE=paper
 	@$(SNAKEMAKE) reproduce $(if $(filter mnist,$(EXPERIMENT)),book)
 	@echo "The runs are in build/runs/$(EXPERIMENT)/$(PROFILE)/"
+
+crossbar: $(READY) ## Simulate every released network on crossbars; reports in build/crossbar
+	@$(SNAKEMAKE) crossbar
+	@echo "The reports are in build/crossbar/"
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)

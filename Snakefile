@@ -15,8 +15,9 @@ CIFAR10 = [f"data/cifar-10-batches-bin/{part}.bin" for part in (*(f"data_batch_{
 # Small networks are fastest on one thread; convolutions use what there is.
 THREADS = {"mnist": 1}
 SEEDS = {"mnist": 5}
-METHODS = ["quantized", "pruned", "l1", "bl1"]
+METHODS = ["quantized", "pruned", "l1", "bl1", "bl0"]
 TRAINING = closure("import bitslice.training")
+CROSSBAR = closure("import bitslice.crossbar.report, bitslice.crossbar.tolerance")
 RELEASED = sorted(map(str, Path("results").rglob("*.json"))) + sorted(map(str, Path("results").rglob("*.npz")))
 
 # What each notebook draws, and whether it shows the live runs beside the released ones.
@@ -31,6 +32,18 @@ NOTEBOOKS = {
 }
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=METHODS)
+
+# Runs with released integer weights, as experiment/name, and on how many test images each report looks.
+RELEASED_RUNS = sorted(path[len("results/") : -len(".npz")] for path in RELEASED if path.endswith(".npz"))
+REPORT = {"mnist": "--observed-images 1000", "cifar10-resnet20": "--observed-images 100"}
+TOLERANCE = {"mnist": "--images 2000"}
+
+
+def tolerates(run):
+    """Whether a run is one of those whose tolerance is studied: fine-tuned, at its default alpha, one of three seeds."""
+    experiment, name = run.split("/")
+    method, *alpha, seed = name.split("-")
+    return experiment in TOLERANCE and method not in ("quantized", "float") and not alpha and int(seed[1:]) < 3
 
 
 def figure_files(notebook):
@@ -63,7 +76,7 @@ def data_files(wildcards):
     return MNIST if wildcards.experiment == "mnist" else CIFAR10
 
 
-localrules: book, figures, reproduce
+localrules: book, figures, reproduce, crossbar
 
 
 rule book:
@@ -80,6 +93,13 @@ rule reproduce:
     # Every run of one experiment again, in build/runs; the released ones stay as they are.
     input:
         [f"build/runs/{EXPERIMENT}/{PROFILE}/{name}.json" for name in run_names(EXPERIMENT)],
+
+
+rule crossbar:
+    # What crossbars make of every released network again, in build/crossbar; the released reports stay as they are.
+    input:
+        [f"build/crossbar/report/{run}.json" for run in RELEASED_RUNS],
+        [f"build/crossbar/tolerance/{run}.json" for run in RELEASED_RUNS if tolerates(run)],
 
 
 rule fetch_mnist:
@@ -124,7 +144,7 @@ rule finetune:
     output:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
-        name=r"(pruned|l1|bl1)(-a[0-9.]+)?-s\d+",
+        name=r"(pruned|l1|bl[01])(-a[0-9.]+)?-s\d+",
     params:
         options=options,
     threads: lambda w: THREADS.get(w.experiment, 8)
@@ -135,6 +155,42 @@ rule finetune:
     shell:
         "bitslice train {wildcards.experiment} {params.options} --profile {wildcards.profile}"
         " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
+
+
+rule crossbar_report:
+    input:
+        "results/{experiment}/{name}.json",
+        "results/{experiment}/{name}.npz",
+        data_files,
+        CROSSBAR,
+    output:
+        "build/crossbar/report/{experiment}/{name}.json",
+    params:
+        options=lambda w: REPORT.get(w.experiment, ""),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        "bitslice crossbar report {input[0]} {params.options} --threads {threads} --json > {output}"
+
+
+rule crossbar_tolerance:
+    input:
+        "results/{experiment}/{name}.json",
+        "results/{experiment}/{name}.npz",
+        data_files,
+        CROSSBAR,
+    output:
+        "build/crossbar/tolerance/{experiment}/{name}.json",
+    params:
+        options=lambda w: TOLERANCE[w.experiment],
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        "bitslice crossbar tolerance {input[0]} {params.options} --threads {threads} --json > {output}"
 
 
 for notebook in NOTEBOOKS:
