@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +85,14 @@ class TestLibrary:
         with pytest.raises(BitsliceError, match="what is built here and runs on this CPU is: none"):
             library()
 
+    def test_is_none_where_the_runtime_that_it_needs_is_missing(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        broken = tmp_path / "broken.so"
+        broken.write_bytes(b"no library")
+        monkeypatch.setattr(native, "library_file", lambda level: str(broken))
+        assert levels() == ()
+
     @pytest.mark.usefixtures("nothing_built")
     def test_says_once_that_there_is_none(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "bitslice"):
@@ -125,4 +134,4 @@ def test_kernels_count_as_sources_of_what_loads_them() -> None:
     kernels = {path.relative_to(PACKAGE.parent).as_posix() for path in (PACKAGE / "native").glob("*.c")}
     assert kernels
     assert kernels <= set(closure("from bitslice import native"))
-    assert not kernels & set(closure("from bitslice import slices"))
+    assert not kernels & set(closure("import bitslice.errors"))

@@ -1,8 +1,9 @@
 """Compiled kernels: plain C, built at installation for several vector levels and loaded at run time.
 
 Every kernel has a form in torch beside it, which is its reference, and its fallback where no compiler was at hand. The
-libraries know nothing of Python or torch: they get addresses and counts. Threads come from here, since OpenMP in a
-library of one's own would start a second runtime beside torch's.
+libraries know nothing of Python or torch: they get addresses and counts. Short passes run on torch's own threads: the
+libraries are compiled for OpenMP but not linked with it, and find the runtime that torch has loaded. (A pool's thread
+would have to wait for a core on which one of torch's still spins.) Long ones share their work by :func:`parallel`.
 """
 
 import ctypes
@@ -51,7 +52,7 @@ def levels() -> tuple[Level, ...]:
         return ()
     try:
         beyond = ctypes.CDLL(base).vector_levels()
-    except OSError:  # torch was built without the OpenMP runtime that the library expects of it
+    except OSError:  # there is no OpenMP runtime of torch's that it could use
         return ()
     return tuple(level for level in list(Level)[: 1 + beyond] if library_file(level))
 
