@@ -29,7 +29,7 @@ class Task(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("result_bits",)),
         *((name, ctypes.c_void_p) for name in ("result",)),
         *((name, ctypes.c_int64) for name in ("result_stride", "negative")),
-        *((name, ctypes.c_void_p) for name in ("clipped", "order", "histogram")),
+        *((name, ctypes.c_void_p) for name in ("order", "histogram")),
         *((name, ctypes.c_int64) for name in ("bins",)),
     ]
 
