@@ -5,16 +5,14 @@ Results are merged into ``build/bench.json``: name, then ratio, medians in secon
 """
 
 import argparse
-import json
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.timing import medians, merge
 from bitslice import models
 from bitslice.quantizer import quantize
 from bitslice.regularizers import BitSliceL1
@@ -47,28 +45,15 @@ def training_step(network: str, quantized: bool, precision: torch.dtype) -> Call
     return step
 
 
-def seconds(step: Callable[[], None]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
 def overhead(network: str, precision: torch.dtype, runs: int) -> dict[str, float]:
     """Medians of both steps over ``runs`` interleaved pairs, and their ratio."""
-    steps = [training_step(network, quantized, precision) for quantized in (False, True)]
-    for step in steps * 2:
-        step()
-    times = [[seconds(step) for step in steps] for _ in range(runs)]
-    plain, quantized = (statistics.median(column) for column in zip(*times, strict=True))
-    return {"ratio": quantized / plain, "plain_seconds": plain, "quantized_seconds": quantized}
-
-
-def merge(path: Path, results: dict[str, object]) -> None:
-    """Add ``results`` to the benchmark file, keeping what other benchmarks wrote."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    earlier = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**earlier, **results}, indent=2) + "\n")
+    arms = {"plain": training_step(network, False, precision), "quantized": training_step(network, True, precision)}
+    times = medians(arms, runs)
+    return {
+        "ratio": times["quantized"] / times["plain"],
+        "plain_seconds": times["plain"],
+        "quantized_seconds": times["quantized"],
+    }
 
 
 def main() -> None:
