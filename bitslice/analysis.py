@@ -10,7 +10,7 @@ import numpy as np
 
 from bitslice.crossbar.statistics import resolution
 from bitslice.errors import BitsliceError
-from bitslice.experiments import EXPERIMENTS, InputScaling, Method
+from bitslice.experiments import EXPERIMENTS, Config, InputScaling, Method, Profile
 from bitslice.records import Record
 
 CLAIMED_BITS = {"B3": 1, "B2": 3, "B1": 3, "B0": 3}
@@ -64,24 +64,43 @@ def spread(records: Iterable[Record], quantity: Callable[[Record], float]) -> Sp
 
 
 def select(
-    records: Iterable[Record], experiment: str, method: Method, input_scaling: InputScaling = InputScaling.UNIT
+    records: Iterable[Record],
+    experiment: str,
+    method: Method,
+    profile: Profile = Profile.PAPER,
+    input_scaling: InputScaling | None = None,
 ) -> list[Record]:
-    """All runs of one method, whatever their alpha and seed."""
+    """All runs of one method in one profile of an experiment, whatever their alpha and seed.
+
+    Args:
+        records: to choose from.
+        experiment: by its name.
+        method: what was trained.
+        profile: how long.
+        input_scaling: how pixels entered the network; None: as the experiment's default has it.
+    """
+    wanted = (experiment, method, profile, input_scaling or EXPERIMENTS[experiment](method, profile).input_scaling)
     return [
         record
         for record in records
-        if (record.config.experiment, record.config.method, record.config.input_scaling)
-        == (experiment, method, input_scaling)
+        if (record.config.experiment, record.config.method, record.config.profile, record.config.input_scaling)
+        == wanted
     ]
+
+
+def sweeps(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> dict[str, list[Record]]:
+    """All runs of every method that has an alpha, by the method's name; one without records is left out."""
+    found = {method.value: select(records, experiment, method, profile) for method in Method}
+    return {method: runs for method, runs in found.items() if by_alpha(runs)}
 
 
 def at_default_alpha(records: Iterable[Record]) -> list[Record]:
-    """The runs whose alpha is the authors' default, one a seed."""
-    return [
-        record
-        for record in records
-        if record.config.alpha == EXPERIMENTS[record.config.experiment](record.config.method).alpha
-    ]
+    """The runs whose alpha is their experiment's default, the authors' where they have one; one a seed."""
+
+    def default(config: Config) -> float | None:
+        return EXPERIMENTS[config.experiment](config.method, config.profile).alpha
+
+    return [record for record in records if record.config.alpha == default(record.config)]
 
 
 def at_alpha(records: Iterable[Record], alpha: float) -> list[Record]:
@@ -159,18 +178,34 @@ def fronts(records: Iterable[Record]) -> dict[int, Front]:
     }
 
 
-def density_ratio(l1: Sequence[Record], bl1: Sequence[Record], accuracy: float) -> Spread | None:
-    """How many times denser L1 is than bit-slice L1 at equal ``accuracy``, seed by seed on each seed's own fronts.
+def density_ratio(denser: Sequence[Record], sparser: Sequence[Record], accuracy: float) -> Spread | None:
+    """How many times denser one sweep is than another at equal ``accuracy``, seed by seed on each seed's own fronts.
 
     Returns:
         One ratio for each seed whose two fronts both cover the accuracy; None if there is no such seed.
     """
-    theirs, ours = fronts(l1), fronts(bl1)
+    theirs, ours = fronts(denser), fronts(sparser)
     ratios = []
     for seed in sorted(theirs.keys() & ours.keys()):
         a, b = theirs[seed].at(accuracy), ours[seed].at(accuracy)
         if a is not None and b:
             ratios.append(a / b)
+    return Spread(tuple(ratios)) if ratios else None
+
+
+def pruned_ratio(pruned: Iterable[Record], sweep: Sequence[Record], given_up: float) -> Spread | None:
+    """How many times denser the pruned network is than a sweep, ``given_up`` points of accuracy below that network.
+
+    Returns:
+        One ratio for each seed whose front covers that accuracy; None if there is no such seed.
+    """
+    of_seed = fronts(sweep)
+    ratios = []
+    for record in pruned:
+        front = of_seed.get(record.config.seed)
+        density = front.at(record.accuracy - given_up) if front else None
+        if density:
+            ratios.append(record.mean_density / density)
     return Spread(tuple(ratios)) if ratios else None
 
 
@@ -181,17 +216,24 @@ def density_at(runs: Sequence[Record], accuracy: float) -> Spread | None:
     return Spread(values) if values else None
 
 
-def levels(l1: Sequence[Record], bl1: Sequence[Record], step: float = 0.1) -> list[float]:
-    """Accuracies, multiples of ``step`` percent, that both methods' fronts cover, for every seed that was swept."""
-    swept = [front for runs in (l1, bl1) for front in fronts(runs).values()]
-    low = max((front.accuracy[0] for front in swept), default=0.0)
-    high = min((front.accuracy[-1] for front in swept), default=-1.0)
+def levels(*swept: Sequence[Record], step: float = 0.1) -> list[float]:
+    """Accuracies, multiples of ``step`` percent, that the fronts of all these sweeps cover, for every seed."""
+    every = [front for runs in swept for front in fronts(runs).values()]
+    low = max((front.accuracy[0] for front in every), default=0.0)
+    high = min((front.accuracy[-1] for front in every), default=-1.0)
     return [round(k * step, 6) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def finding(l1: Sequence[Record], bl1: Sequence[Record], at: Sequence[float]) -> str:
-    """The finding on the 2x claim in a few sentences, with its numbers."""
-    ratios = {level: ratio for level in at if (ratio := density_ratio(l1, bl1, level)) is not None}
+def finding(l1: Sequence[Record], variant: Sequence[Record], at: Sequence[float], name: str = "bit-slice L1") -> str:
+    """The finding on the 2x claim in a few sentences, with its numbers.
+
+    Args:
+        l1: the sweep of L1.
+        variant: the sweep that is compared with it.
+        at: accuracies of the comparison.
+        name: of the method of ``variant``.
+    """
+    ratios = {level: ratio for level in at if (ratio := density_ratio(l1, variant, level)) is not None}
     if not ratios:
         return "The two sweeps share no accuracy at which they could be compared."
     best = max(ratios, key=lambda level: ratios[level].mean)
@@ -201,8 +243,8 @@ def finding(l1: Sequence[Record], bl1: Sequence[Record], at: Sequence[float]) ->
     return (
         f"**Finding.** Between {min(ratios):.2f}% and {max(ratios):.2f}% accuracy, L1 leaves between "
         f"{ratios[worst].text(unit='x')} (at {worst:.2f}%) and {ratios[best].text(unit='x')} (at {best:.2f}%) the "
-        f"density of bit-slice L1. The claimed 2x holds at {holds} of the {len(ratios)} accuracies compared; "
-        f"bit-slice L1 is the sparser of the two at {sparser} of them."
+        f"density of {name}. The claimed 2x holds at {holds} of the {len(ratios)} accuracies compared; "
+        f"{name} is the sparser of the two at {sparser} of them."
     )
 
 
@@ -245,7 +287,7 @@ def mnist_claims(records: Sequence[Record]) -> list[Claim]:
     Raises:
         BitsliceError: if the records lack one of the methods.
     """
-    runs = {method: select(records, "mnist", method) for method in (Method.PRUNED, Method.L1, Method.BL1)}
+    runs = {method: select(records, "mnist", method) for method in (Method.PRUNED, Method.L1, Method.BL1, Method.BL0)}
     default = {method: at_default_alpha(found) for method, found in runs.items()}
     for method, found in default.items():
         if not found:
@@ -264,18 +306,19 @@ def mnist_claims(records: Sequence[Record]) -> list[Claim]:
                 verdict(ratio, 2),
             )
         )
-    level = spread(default[Method.BL1], lambda r: r.accuracy).mean
-    equal = density_ratio(runs[Method.L1], runs[Method.BL1], level)
-    if equal is not None:
-        claims.append(
-            Claim(
-                f"Sparser slices than L1 at equal accuracy ({level:.2f}%)",
-                "about 2x",
-                f"{equal.text()}x",
-                equal.n,
-                verdict(equal, 2),
+    for method, label in ((Method.BL1, "Sparser slices"), (Method.BL0, "Our variant, bit-slice L0: sparser slices")):
+        level = spread(default[method], lambda r: r.accuracy).mean
+        equal = density_ratio(runs[Method.L1], runs[method], level)
+        if equal is not None:
+            claims.append(
+                Claim(
+                    f"{label} than L1 at equal accuracy ({level:.2f}%)",
+                    "about 2x",
+                    f"{equal.text()}x",
+                    equal.n,
+                    verdict(equal, 2),
+                )
             )
-        )
     for name, bits in CLAIMED_BITS.items():
         bound = slice_bits(default[Method.BL1], name, "bound")
         observed = slice_bits(default[Method.BL1], name, "observed")

@@ -33,9 +33,15 @@ INK = "#1b1c1d"
 SLICE_COLOURS = {"B3": "#D55E00", "B2": "#E69F00", "B1": "#56B4E9", "B0": "#0072B2"}
 """A colour per slice: warm for the most significant, cold for the least."""
 
-METHOD_COLOURS = {"quantized": "#777777", "pruned": "#999999", "l1": "#0072B2", "bl1": "#D55E00"}
-METHOD_MARKERS = {"quantized": "D", "pruned": "s", "l1": "o", "bl1": "^"}
-METHOD_NAMES = {"quantized": "Quantized", "pruned": "Pruned", "l1": "L1", "bl1": "Bit-slice L1"}
+METHOD_COLOURS = {"quantized": "#777777", "pruned": "#999999", "l1": "#0072B2", "bl1": "#D55E00", "bl0": "#009E73"}
+METHOD_MARKERS = {"quantized": "D", "pruned": "s", "l1": "o", "bl1": "^", "bl0": "v"}
+METHOD_NAMES = {
+    "quantized": "Quantized",
+    "pruned": "Pruned",
+    "l1": "L1",
+    "bl1": "Bit-slice L1",
+    "bl0": "Bit-slice L0 (ours)",
+}
 
 
 def use_style() -> None:

@@ -43,24 +43,44 @@ def methods(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
     return rows
 
 
-def equal_accuracy(l1: Sequence[Record], bl1: Sequence[Record], levels: Iterable[float]) -> list[dict[str, Any]]:
-    """Mean densities of L1 and bit-slice L1 at equal accuracy, and their ratio seed by seed."""
+def equal_accuracy(sweeps: Mapping[str, Sequence[Record]], levels: Iterable[float]) -> list[dict[str, Any]]:
+    """Mean densities at equal accuracy, and how many times denser L1 is than each other method, seed by seed.
+
+    Args:
+        sweeps: by method, ``l1`` among them.
+        levels: accuracies in percent; one that L1 or every other method leaves uncovered has no row.
+    """
+    others = [method for method in sweeps if method != "l1"]
     rows = []
     for level in levels:
-        ratio = analysis.density_ratio(l1, bl1, level)
-        if ratio is None:
+        ratios = {method: analysis.density_ratio(sweeps["l1"], sweeps[method], level) for method in others}
+        if not any(ratios.values()):
             continue
-        rows.append(
-            {
-                "Accuracy (%)": f"{level:.2f}",
-                "L1 density (%)": _text(analysis.density_at(l1, level)),
-                "Bit-slice L1 density (%)": _text(analysis.density_at(bl1, level)),
-                "L1 / bit-slice L1": ratio.text(unit="x"),
-                "n": ratio.n,
-                "2x claim": analysis.verdict(ratio, 2),
-            }
-        )
+        row = {"Accuracy (%)": f"{level:.2f}"}
+        for method, runs in sweeps.items():
+            row[f"{METHOD_NAMES[method]}, density (%)"] = _text(analysis.density_at(runs, level))
+        for method, ratio in ratios.items():
+            row[f"L1 / {METHOD_NAMES[method]}"] = _with_verdict(ratio)
+        rows.append(row)
     return rows
+
+
+def against_pruning(
+    pruned: Sequence[Record], sweeps: Mapping[str, Sequence[Record]], given_up: Iterable[float]
+) -> list[dict[str, Any]]:
+    """How many times denser the pruned network is than each swept method, some points of accuracy below it."""
+    return [
+        {"Accuracy given up (points)": f"{points:.1f}"}
+        | {
+            f"Pruned / {METHOD_NAMES[method]}": _with_verdict(analysis.pruned_ratio(pruned, runs, points))
+            for method, runs in sweeps.items()
+        }
+        for points in given_up
+    ]
+
+
+def _with_verdict(ratio: Spread | None) -> str:
+    return "–" if ratio is None else f"{ratio.text(unit='x')} (n={ratio.n}), 2x {analysis.verdict(ratio, 2)}"
 
 
 def _text(value: Spread | None) -> str:

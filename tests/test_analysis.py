@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bitslice import analysis, tables
 from bitslice.analysis import Front, Spread
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Method, Profile, mnist
+from bitslice.experiments import EXPERIMENTS, InputScaling, Method, Profile, mnist
 from bitslice.records import Record
 
 
@@ -44,6 +44,25 @@ def sweep(method: Method, scale: float) -> list[Record]:
     ]
 
 
+def test_runs_are_selected_by_experiment_method_and_profile() -> None:
+    paper = record(Method.BL1, 0, None, 97.5, 5.0)
+    quick = replace(paper, config=mnist(Method.BL1, Profile.QUICK))
+    cifar = replace(paper, config=EXPERIMENTS["cifar10-resnet20"](Method.BL1, Profile.CPU))
+    signed = replace(paper, config=mnist(Method.BL1, Profile.PAPER, input_scaling=InputScaling.NORMALIZED))
+    every = [record(Method.L1, 0, None, 97.5, 5.0), paper, quick, cifar, signed]
+    assert analysis.select(every, "mnist", Method.BL1) == [paper]
+    assert analysis.select(every, "mnist", Method.BL1, Profile.QUICK) == [quick]
+    assert analysis.select(every, "mnist", Method.BL1, input_scaling=InputScaling.NORMALIZED) == [signed]
+    assert analysis.select(every, "cifar10-resnet20", Method.BL1, Profile.CPU) == [cifar]  # at its own scaling
+    assert analysis.at_default_alpha(every) == every
+
+
+def test_sweeps_are_the_methods_with_an_alpha_that_have_records() -> None:
+    l1, pruned = sweep(Method.L1, 3.0), record(Method.PRUNED, 0, None, 98, 9)
+    assert analysis.sweeps([*l1, pruned], "mnist") == {"l1": l1}
+    assert analysis.sweeps([*l1, pruned], "mnist", Profile.QUICK) == {}
+
+
 def test_runs_of_one_alpha_are_picked_and_others_named() -> None:
     assert {run.config.alpha for run in analysis.at_alpha(sweep(Method.L1, 3.0), 20.0)} == {20.0}
     with pytest.raises(BitsliceError, match="no runs with alpha 7; there are 5, 10, 20"):
@@ -54,6 +73,14 @@ def test_the_ratio_at_equal_accuracy_is_the_ratio_of_the_fronts() -> None:
     ratio = analysis.density_ratio(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), 96.2)
     assert ratio is not None
     assert ratio.values == pytest.approx((2.0, 2.0))
+
+
+def test_the_pruned_network_is_compared_below_its_own_accuracy_with_its_own_seed() -> None:
+    pruned = [record(Method.PRUNED, seed, None, 97.0 + seed / 10, 12.0 + seed) for seed in (0, 1, 7)]
+    ratio = analysis.pruned_ratio(pruned, sweep(Method.BL1, 1.0), given_up=0.5)
+    assert ratio is not None
+    assert ratio.values == pytest.approx((12.0 / 6.5, 13.0 / 6.6))  # seed 7 was not swept
+    assert analysis.pruned_ratio(pruned, sweep(Method.BL1, 1.0), given_up=5.0) is None
 
 
 def test_no_ratio_outside_what_both_sweeps_cover() -> None:
@@ -73,7 +100,8 @@ def test_a_seed_with_the_default_alpha_alone_takes_no_part() -> None:
 
 def test_the_finding_states_what_holds() -> None:
     l1, bl1 = sweep(Method.L1, 3.0), sweep(Method.BL1, 1.0)
-    text = analysis.finding(l1, bl1, [96.0, 97.0])
+    text = analysis.finding(l1, bl1, [96.0, 97.0], "bit-slice L0")
+    assert "bit-slice L0 is the sparser" in text
     assert "2x holds at 2 of the 2 accuracies" in text
     assert "sparser of the two at 2 of them" in text
     assert "2x holds at 0 of the 2" in analysis.finding(l1, sweep(Method.BL1, 3.0), [96.0, 97.0])
@@ -95,16 +123,19 @@ def test_no_point_beats_the_front(points: list[tuple[float, float]]) -> None:
 
 def test_claims_are_judged_by_mean_and_spread() -> None:
     runs = [record(Method.PRUNED, seed, None, 97.5, 10.0 + seed / 10) for seed in (0, 1)]
-    claims = analysis.mnist_claims([*runs, *sweep(Method.L1, 3.0), *sweep(Method.BL1, 1.0)])
+    claims = analysis.mnist_claims([*runs, *sweep(Method.L1, 3.0), *sweep(Method.BL1, 2.0), *sweep(Method.BL0, 1.0)])
     verdicts = {claim.claim: claim.verdict for claim in claims}
-    assert verdicts["Sparser slices than L1, authors' settings"] == "holds"
+    assert verdicts["Sparser slices than L1, authors' settings"] == "does not hold"
     assert verdicts["Sparser slices than pruning alone, authors' settings"] == "does not hold"
+    (equal,) = (name for name in verdicts if name.startswith("Sparser slices than L1 at equal"))
+    (ours,) = (name for name in verdicts if name.startswith("Our variant"))
+    assert (verdicts[equal], verdicts[ours]) == ("does not hold", "holds")
     assert [claim.verdict for claim in claims[-4:]] == ["does not hold"] * 4
     assert all(claim.n == 2 for claim in claims)
 
 
 def test_an_adc_claim_holds_when_every_seed_keeps_it() -> None:
-    runs = [record(method, 0, None, 97.5, 5.0, top=1) for method in (Method.PRUNED, Method.L1, Method.BL1)]
+    runs = [record(method, 0, None, 97.5, 5.0, top=1) for method in Method if method.finetunes]
     assert [claim.verdict for claim in analysis.mnist_claims(runs)[-4:]] == ["holds"] * 4
 
 
@@ -152,9 +183,29 @@ def test_tables_are_markdown_and_empty_ones_say_so() -> None:
 
 
 def test_equal_accuracy_leaves_out_what_cannot_be_compared() -> None:
-    rows = tables.equal_accuracy(sweep(Method.L1, 3.0), sweep(Method.BL1, 1.5), [96.0, 99.9])
-    assert [row["Accuracy (%)"] for row in rows] == ["96.00"]
-    assert rows[0]["2x claim"] in {"holds", "within the spread"}
+    short = [run for run in sweep(Method.BL0, 1.0) if run.accuracy > 96]
+    sweeps = {"l1": sweep(Method.L1, 3.0), "bl1": sweep(Method.BL1, 1.0), "bl0": short}
+    (row,) = tables.equal_accuracy(sweeps, [96.0, 99.9])
+    assert list(row) == [
+        "Accuracy (%)",
+        "L1, density (%)",
+        "Bit-slice L1, density (%)",
+        "Bit-slice L0 (ours), density (%)",
+        "L1 / Bit-slice L1",
+        "L1 / Bit-slice L0 (ours)",
+    ]
+    assert row["Accuracy (%)"] == "96.00"
+    assert row["L1 / Bit-slice L1"].startswith("3.00")
+    assert row["L1 / Bit-slice L1"].endswith("x (n=2), 2x holds")
+    assert row["Bit-slice L0 (ours), density (%)"] == row["L1 / Bit-slice L0 (ours)"] == "–"
+
+
+def test_against_pruning_has_a_row_for_every_loss_of_accuracy() -> None:
+    pruned = [record(Method.PRUNED, seed, None, 97.0, 14.0) for seed in (0, 1)]
+    rows = tables.against_pruning(pruned, {"bl1": sweep(Method.BL1, 1.0)}, [0.0, 9.0])
+    assert [row["Accuracy given up (points)"] for row in rows] == ["0.0", "9.0"]
+    assert rows[0]["Pruned / Bit-slice L1"].startswith("2.00")
+    assert rows[1]["Pruned / Bit-slice L1"] == "–"
 
 
 def test_timings_group_equal_runs() -> None:

@@ -54,7 +54,8 @@ def test_paper_profile_has_the_settings_of_the_authors_code(method: Method) -> N
     assert (pretrain.epochs, pretrain.learning_rate, pretrain.momentum, pretrain.batch_size) == (100, 0.01, 0.5, 64)
     assert (pretrain.regularizer, pretrain.alpha) == (RegularizerKind.L1, 10)
     if method is Method.QUANTIZED:
-        assert config.finetune is config.prune_threshold is None
+        assert config.finetune is None
+        assert config.prune_threshold is None
         return
     assert config.prune_threshold == 0.01
     finetune = config.finetune

@@ -150,7 +150,7 @@ def training_curves(runs: Mapping[str, Record]) -> Figure:
     left.set_ylabel("training accuracy (%)")
     right.set_ylabel("mean slice density (% non-zero)")
     right.set_yscale("log")
-    right.yaxis.set_major_locator(FixedLocator([3, 5, 10, 20, 50]))
+    right.yaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20, 50]))
     right.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_minor_locator(NullLocator())
     left.legend(loc="lower right")
