@@ -1,8 +1,10 @@
 """Accuracy against how far cells and bitlines depart from the ideal, one kind of departure at a time."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from bitslice.crossbar.mapping import map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.report import correct
+from bitslice.errors import BitsliceError
 
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "variation": (0.05, 0.1, 0.2, 0.4),
@@ -74,6 +77,20 @@ class ToleranceReport:
             "ideal cells: " + _percent(m) if m.kind is None else f"{m.kind} {m.strength:g}: {_percent(m)}"
             for m in self.measured
         ]
+
+
+def read(path: Path) -> ToleranceReport:
+    """A report from the JSON that ``bitslice crossbar tolerance --json`` prints.
+
+    Raises:
+        BitsliceError: if there is none, or the file is not one.
+    """
+    try:
+        return ToleranceReport.from_dict(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise BitsliceError(f"no tolerance report at {path}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BitsliceError(f"{path} is not a tolerance report: {error}") from error
 
 
 def _percent(measured: Tolerance) -> str:
