@@ -261,15 +261,13 @@ def row_lists(columns: np.ndarray, cell_bits: int) -> tuple[np.ndarray, np.ndarr
         Start of each list and end of the last, int64 ``(columns * cell_bits + 1,)``, and the lists one after the other,
         uint16. A list of odd length ends with the index of an empty row, ``rows``.
 
-    >>> starts, indices = row_lists(np.array([[1, 2, 3]], np.uint8), 2)
+    >>> starts, indices = row_lists(np.array([[1, 2, 1]], np.uint8), 2)
     >>> starts.tolist(), indices.tolist()
-    ([0, 2, 4], [0, 2, 1, 2])
+    ([0, 2, 4], [0, 2, 1, 3])
     """
-    rows = columns.shape[1]
     bits = columns[:, None] >> np.arange(cell_bits, dtype=np.uint8)[:, None] & 1
-    owner, row = np.divmod(np.flatnonzero(bits), rows)
-    lengths = np.bincount(owner, minlength=len(columns) * cell_bits)
-    ends, padded = np.cumsum(lengths), np.cumsum(lengths + lengths % 2)
-    indices = np.full(padded[-1] if len(padded) else 0, rows, np.uint16)
-    indices[np.arange(len(row)) + (padded - ends - lengths % 2)[owner]] = row
-    return np.concatenate([[0], padded]), indices
+    odd = np.count_nonzero(bits, axis=2, keepdims=True) % 2
+    bits = np.concatenate([bits, odd.astype(np.uint8)], axis=2)
+    ends = np.cumsum(np.count_nonzero(bits, axis=2))
+    indices = np.flatnonzero(bits) % bits.shape[2]
+    return np.concatenate([[0], ends]), indices.astype(np.uint16)
