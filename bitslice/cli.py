@@ -149,6 +149,12 @@ def _adc_bits(text: str) -> tuple[int | None, ...]:
         raise BitsliceError(f"--adc-bits takes whole numbers or ideal, such as 3,3,3,1, not {text!r}") from None
 
 
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise BitsliceError(f"--{name} must be at least 1, not {value}")
+    return value
+
+
 def _crossbar(options: argparse.Namespace) -> "Crossbar":
     from bitslice.crossbar import Crossbar, SignedInputs
     from bitslice.names import by_value
@@ -168,7 +174,7 @@ def _crossbar_report(options: argparse.Namespace) -> None:
     settings = [_adc_bits(text) for text in options.adc_bits] if options.adc_bits else STANDARD
     crossbar = _crossbar(options)
     adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(_at_least_one("threads", options.threads))
     model, images, labels = network_and_images(options.network, options.images)
     observed = min(options.observed_images, len(images))
     found = report(model, images, labels, settings, adc, crossbar, observed, network=options.network, say=_progress)
@@ -182,7 +188,7 @@ def _crossbar_tolerance(options: argparse.Namespace) -> None:
     from bitslice.crossbar.tolerance import tolerance
 
     bits, crossbar = _adc_bits(options.adc_bits), _crossbar(options)
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(_at_least_one("threads", options.threads))
     model, images, labels = network_and_images(options.network, options.images)
     found = tolerance(
         model, images, labels, bits, options.seeds, crossbar=crossbar, network=options.network, say=_progress

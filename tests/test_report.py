@@ -1,0 +1,233 @@
+"""Reports on networks on crossbars, from the library and from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bitslice import quantize, training
+from bitslice.cli import main
+from bitslice.costs.designs import anchored
+from bitslice.costs.models import ADC_MODELS, SABERI
+from bitslice.crossbar import Crossbar, bitline_sums, deploy, map_network
+from bitslice.crossbar.report import QUANTILES, STANDARD, Report, network_and_images, read, report
+from bitslice.crossbar.tolerance import ToleranceReport, tolerance
+from bitslice.errors import BitsliceError
+from bitslice.experiments import Method
+from tests.conftest import TEST, Trained
+
+Example = tuple[nn.Module, Tensor, Tensor]
+
+IDEAL = (None, None, None, None)
+
+
+def example() -> Example:
+    """A small quantized network, its inputs, and labels that it meets in all but a few."""
+    torch.manual_seed(0)
+    x = torch.rand(60, 3, 6, 6)
+    model = quantize(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)))
+    model(x)
+    labels = model.eval()(x).argmax(dim=1)
+    labels[:3] = (labels[:3] + 1) % 4
+    return model, x, labels
+
+
+def not_three() -> tuple[nn.Module, Tensor]:
+    """What the command line cannot use."""
+    return nn.Linear(1, 1), torch.zeros(1)
+
+
+@pytest.fixture(scope="module")
+def found() -> Report:
+    model, x, labels = example()
+    settings = [IDEAL, (8, 8, 8, 8), (2, 2, 2, 1)]
+    return report(
+        model, x, labels, settings, anchored(SABERI), Crossbar(rows=16), observed_images=20, network="example"
+    )
+
+
+class TestReport:
+    def test_accuracy_is_that_of_the_deployed_network(self, found: Report) -> None:
+        model, x, labels = example()
+        mapped = map_network(model, x, Crossbar(rows=16))
+        for setting in found.settings:
+            right = (deploy(model, mapped, setting.adc_bits)(x).argmax(dim=1) == labels).double().mean()
+            assert setting.accuracy == pytest.approx(100 * float(right))
+        assert found.settings[0].accuracy == found.digital_accuracy == 95.0
+        assert found.settings[2].accuracy < 95.0
+
+    def test_sums_are_those_of_the_images_observed(self, found: Report) -> None:
+        model, x, _ = example()
+        mapped = map_network(model, x[:20], Crossbar(rows=16))
+        sums = bitline_sums(model, mapped, x[:20])
+        assert [layer["name"] for layer in found.layers] == ["0", "3"]
+        for described, layer, place in zip(found.layers, sums, mapped, strict=True):
+            assert described["tile_bounds"] == layer.bounds.tolist()
+            assert described["conversions"] == place.conversions().tolist()
+            for k, values in enumerate(described["slices"]):
+                own = layer.of_slice(k)
+                assert values["counts"] == own.counts[: own.observed + 1].tolist()
+                assert (values["observed"], values["bound"]) == (own.observed, own.bound)
+                assert values["quantiles"] == {str(q): own.quantile(q) for q in QUANTILES}
+                assert max(max(signs[k] for signs in tile) for tile in described["tile_observed"]) == own.observed
+
+    def test_clipped_is_the_share_beyond_full_scale(self, found: Report) -> None:
+        ideal, wide, narrow = found.settings
+        assert ideal.clipped == wide.clipped == (0, 0, 0, 0)
+        histograms = [[layer["slices"][k]["counts"] for layer in found.layers] for k in range(4)]
+        for k, bits in enumerate((2, 2, 2, 1)):
+            beyond = sum(sum(counts[2**bits :]) for counts in histograms[k])
+            assert narrow.clipped[k] == pytest.approx(beyond / sum(map(sum, histograms[k])))
+            assert narrow.clipped[k] > 0
+
+    def test_cost_counts_every_conversion(self, found: Report) -> None:
+        adc = anchored(SABERI)
+        wide = found.settings[1]
+        conversions = sum(sum(layer["conversions"]) for layer in found.layers)
+        arrays = sum(layer["arrays"] for layer in found.layers)
+        assert wide.energy == pytest.approx(conversions * adc.energy(8))
+        assert wide.area is None or wide.area == pytest.approx(1e-6 * arrays * (adc.area(8) or 0))
+        assert wide.latency is not None
+        assert wide.interval is not None
+        assert 0 < wide.interval < wide.latency
+        narrow = found.settings[2]
+        assert narrow.energy is not None
+        assert narrow.energy < wide.energy  # type: ignore[operator]
+
+    def test_beyond_the_range_of_a_cost_model_there_is_no_cost(self) -> None:
+        model, x, labels = example()
+        (setting,) = report(
+            model, x, labels, [(3, 3, 3, 3)], anchored(ADC_MODELS["survey"]), observed_images=5
+        ).settings
+        assert (setting.energy, setting.latency, setting.interval, setting.area) == (None, None, None, None)
+
+    def test_survives_json(self, found: Report, tmp_path: Path) -> None:
+        path = tmp_path / "report.json"
+        path.write_text(json.dumps(found.to_dict()))
+        assert read(path) == found
+        assert found.provenance["threads"] == torch.get_num_threads()
+
+    def test_text_names_every_layer_and_setting(self, found: Report) -> None:
+        text = "\n".join(found.lines())
+        for words in ("example: 60 images, 95.00%", "2,2,2,1", "ideal,ideal,ideal,ideal", "uJ", "Saberi"):
+            assert words in text
+
+    def test_a_batch_keeps_within_its_budget(self) -> None:
+        model, x, labels = example()
+        seen: list[int] = []
+        model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+        report(model, x, labels, [IDEAL], anchored(SABERI), observed_images=20, budget=16 * (3 * 36 + 8 * 16) * 7)
+        assert seen[0] == 20  # the images that show how the network is mapped
+        assert max(seen[1:]) == 7
+
+    @pytest.mark.parametrize("observed", [0, 61])
+    def test_images_to_observe_must_be_there(self, observed: int) -> None:
+        model, x, labels = example()
+        with pytest.raises(BitsliceError, match=f"observes 1 to 60 of them, not {observed}"):
+            report(model, x, labels, [IDEAL], anchored(SABERI), observed_images=observed)
+
+    def test_settings_are_refused_before_anything_runs(self) -> None:
+        model, x, labels = example()
+        said: list[str] = []
+        with pytest.raises(BitsliceError, match="4 slices need 4 ADC resolutions"):
+            report(model, x, labels, [IDEAL, (3, 3)], anchored(SABERI), observed_images=5, say=said.append)
+        assert not said
+
+    def test_the_paper_is_among_the_standard_settings(self) -> None:
+        assert (3, 3, 3, 1) in STANDARD
+        assert IDEAL in STANDARD
+
+    def test_file_that_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(BitsliceError, match="no report at"):
+            read(tmp_path / "none.json")
+        (tmp_path / "other.json").write_text("{}")
+        with pytest.raises(BitsliceError, match="is not a report"):
+            read(tmp_path / "other.json")
+
+
+class TestTolerance:
+    def test_measures_every_kind_and_strength_with_every_seed(self) -> None:
+        model, x, labels = example()
+        said: list[str] = []
+        strengths = {"read_noise": (0.0, 3.0), "stuck_on": (0.5,)}
+        got = tolerance(model, x, labels, (8, 8, 8, 8), 2, strengths, network="example", say=said.append)
+        kinds = [(m.kind, m.strength, len(m.accuracies)) for m in got.measured]
+        assert kinds == [(None, None, 1), ("read_noise", 0.0, 2), ("read_noise", 3.0, 2), ("stuck_on", 0.5, 2)]
+        ideal, silent, noisy, stuck = (m.accuracies for m in got.measured)
+        assert silent == ideal * 2 == (95.0, 95.0)
+        assert max(noisy + stuck) < 95.0
+        assert len(said) == 3
+        assert ToleranceReport.from_dict(json.loads(json.dumps(got.to_dict()))) == got
+        assert got.lines()[:2] == ["ideal cells: 95.00%", "read_noise 0: 95.00%, 95.00%"]
+
+
+class TestCommandLine:
+    def test_report_of_a_record(self, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+        path = trained.records[Method.BL1].path
+        arguments = ["crossbar", "report", str(path), "--adc-bits", "3,3,3,1", "--adc-bits", "ideal,8,8,8", "--json"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(training.DATA_SETS, "mnist", lambda train: TEST)
+            assert main([*arguments, "--images", "50", "--observed-images", "10"]) == 0
+        captured = capsys.readouterr()
+        got = Report.from_dict(json.loads(captured.out))
+        assert [setting.adc_bits for setting in got.settings] == [(3, 3, 3, 1), (None, 8, 8, 8)]
+        assert (got.images, got.observed_images, got.network) == (50, 10, str(path))
+        assert "ADCs of 3,3,3,1 bits: 50 of 50 images" in captured.err
+
+    def test_report_of_ones_own_model(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["crossbar", "report", "tests.test_report:example", "--adc-bits", "8,8,8,8"]) == 0
+        assert "60 images, 95.00% without crossbars" in capsys.readouterr().out
+
+    def test_tolerance_of_ones_own_model(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        arguments = ["crossbar", "tolerance", "tests.test_report:example", "--images", "20", "--seeds", "1"]
+        assert main(arguments) == 0
+        assert capsys.readouterr().out.startswith("ideal cells: ")
+        assert main([*arguments, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["images"] == 20
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere.json"], "no record at nowhere.json"),
+            (["no.such.module:function"], "no.such.module:function does not give a model, its images and their labels"),
+            (["tests.test_report:not_three"], "does not give a model, its images and their labels"),
+            (["tests.test_report:example", "--adc-bits", "3,0,3,1"], "an ADC has between 1 and 16 bits, not 0"),
+            (["tests.test_report:example", "--adc-bits", "3,3,3"], "4 slices need 4 ADC resolutions, B0 first, not 3"),
+            (["tests.test_report:example", "--adc-bits", "3,x,3,1"], "takes whole numbers or ideal"),
+            (["tests.test_report:example", "--rows", "0"], "a crossbar's rows must be at least 1, not 0"),
+            (
+                ["tests.test_report:example", "--cell-bits", "3"],
+                "layer '0': cells of 3 bits do not divide",
+            ),
+            (
+                ["tests.test_report:example", "--signed-inputs", "no"],
+                "unknown signed inputs 'no'; choose from",
+            ),
+            (["tests.test_report:example", "--cost-model", "gold"], "unknown cost model 'gold'"),
+            (["tests.test_report:example", "--threads", "0"], "--threads must be at least 1, not 0"),
+            (["tests.test_report:example", "--images", "0"], "a report needs images"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    )
+    def test_bad_input_gets_one_line(
+        self, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["crossbar", "report", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+
+    def test_a_float_network_is_refused(self) -> None:
+        model, x, labels = nn.Linear(3, 2), torch.ones(1, 3), torch.zeros(1, dtype=torch.int64)
+        with pytest.raises(BitsliceError, match="a crossbar needs a quantized network"):
+            report(model, x, labels, [IDEAL], anchored(SABERI), observed_images=1)
+
+
+def test_a_limit_of_images_holds_for_models_of_ones_own() -> None:
+    _, images, labels = network_and_images("tests.test_report:example", 7)
+    assert len(images) == len(labels) == 7
