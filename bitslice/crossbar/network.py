@@ -47,7 +47,7 @@ class CrossbarLayer(nn.Module):
             None if not chosen.any() else self._simulator(group, chosen, converters, cells)
             for group, chosen in enumerate(simulated)
         ]
-        exact = mapped.part(~simulated)
+        exact = mapped.part(~simulated) if simulated.any() else mapped.codes
         self.simulated_sums = (mapped.codes - exact).sum(dim=1)
         largest = int(mapped.codes.abs().sum(dim=1).max()) * (2**mapped.input_bits - 1)
         self.dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
