@@ -45,6 +45,12 @@ def test_price_zeroes_what_lies_within_its_threshold(threshold: int) -> None:
     assert table[255 + threshold + 1] != 0
 
 
+@pytest.mark.parametrize(("price", "multiple"), [(4.6, 4), (108.1, 16)])
+def test_low_slices_are_empty_above_the_price_of_dropping_them(price: float, multiple: int) -> None:
+    assert not (proximal_table(price) % multiple).any()
+    assert (proximal_table(price - 0.2) % multiple).any()
+
+
 def test_no_code_stalls_on_its_way_down() -> None:
     # Where bit-slice L1 stops pulling, at multiples of 4, 16 and 64, a higher price still removes the code.
     for code in (4, 16, 64):
