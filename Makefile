@@ -49,6 +49,7 @@ serve: book ## Show the book on loopback
 
 bench: $(READY) ## Run the benchmarks; writes build/bench.json
 	@python -m benchmarks.train_step
+	@python -m benchmarks.crossbar
 
 lock: $(READY) ## Renew requirements.lock and environment.yml from pyproject.toml
 	@uv pip compile pyproject.toml --extra book --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -131,6 +131,23 @@ def layer(bits: int) -> dict[str, Callable[[], Tensor]]:
     return arms
 
 
+def scaling(runs: int) -> dict[str, float]:
+    """How much longer a dense layer takes where it has four times the images, wordlines or outputs; linear is 4."""
+    generator = torch.Generator().manual_seed(0)
+
+    def arm(images: int, channels: int, outputs: int) -> Callable[[], object]:
+        codes = torch.randint(-255, 256, (9 * channels, outputs), generator=generator).int()
+        inputs = torch.randint(0, 256, (images, channels, 8, 8), generator=generator).to(torch.uint8)
+        tiles = -(-9 * channels // 128)
+        counters = Counters(codes, torch.ones(tiles, 2, 4, outputs, dtype=torch.bool), adcs(3), Crossbar(), 8)
+        result = torch.zeros(images, outputs, 8, 8, dtype=torch.int32)
+        return lambda: counters.add(result, inputs, LAYER, 8)
+
+    shapes = {"base": (16, 64, 32), "images": (64, 64, 32), "wordlines": (16, 256, 32), "outputs": (16, 64, 128)}
+    times = medians({name: arm(*shape) for name, shape in shapes.items()}, runs)
+    return {name: times[name] / times["base"] for name in shapes if name != "base"}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=9, help="interleaved rounds (default 9)")
@@ -161,6 +178,9 @@ def main() -> None:
     compare(times, "naive_over_crossbar", "naive", "counters")
     if "crosssim" in times:
         compare(times, "crosssim_over_crossbar", "crosssim", "counters")
+    growth = scaling(chosen.runs)
+    results["crossbar_scaling"] = {"four_times_the": growth, **common}
+    print("four times the " + ", ".join(f"{name}: {ratio:.2f}x the time" for name, ratio in growth.items()))
     merge(chosen.out, results)
 
 
