@@ -26,7 +26,9 @@ NOTEBOOKS = {
     "slices": dict(figures=["slices_weight", "slices_density"], live=False),
     "regularizer": dict(figures=["regularizer_pull", "regularizer_stall", "regularizer_codes"], live=False),
     "mnist": dict(figures=["mnist_density", "mnist_front", "mnist_training"], live=True),
-    "adc": dict(figures=["adc_sums", "adc_bits", "adc_cost"], live=False),
+    "adc": dict(figures=["adc_columns", "adc_sums", "adc_bits"], live=False),
+    "crossbar": dict(figures=["crossbar_accuracy"], live=False),
+    "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
     "status": dict(figures=[], live=True),
 }

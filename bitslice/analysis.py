@@ -5,10 +5,13 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import resolution
+from bitslice.crossbar.tolerance import ToleranceReport
 from bitslice.errors import BitsliceError
 from bitslice.experiments import EXPERIMENTS, Config, InputScaling, Method, Profile
 from bitslice.records import Record
@@ -86,6 +89,29 @@ def select(
         if (record.config.experiment, record.config.method, record.config.profile, record.config.input_scaling)
         == wanted
     ]
+
+
+def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Files that ``folder`` holds on runs with their experiment's default settings, by experiment and method.
+
+    Args:
+        records: runs; those without a file are left out.
+        folder: of files named ``<experiment>/<run>.json``.
+
+    Raises:
+        BitsliceError: if there is no such file.
+    """
+    experiments, methods = list(EXPERIMENTS), list(Method)
+    found: dict[str, dict[str, list[Path]]] = {}
+    for record in sorted(
+        records, key=lambda r: (experiments.index(r.config.experiment), methods.index(r.config.method))
+    ):
+        config, path = record.config, folder / record.config.experiment / record.path.name
+        if config.name == f"{config.method.value}-s{config.seed}" and path.exists():
+            found.setdefault(config.experiment, {}).setdefault(config.method.value, []).append(path)
+    if not found:
+        raise BitsliceError(f"{folder} holds nothing on runs with default settings")
+    return found
 
 
 def sweeps(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> dict[str, list[Record]]:
@@ -257,6 +283,43 @@ def slice_bits(records: Iterable[Record], slice_name: str, kind: str) -> Spread:
         kind: ``bound`` for any input, ``observed`` for the images that the record names.
     """
     return spread(records, lambda record: resolution(record.final["adc"][slice_name][kind]))
+
+
+def setting_name(adc_bits: Sequence[int | None]) -> str:
+    """ADC resolutions as text, B0 first; one number where all slices have the same.
+
+    >>> setting_name((3, 3, 3, 1)), setting_name((8, 8, 8, 8)), setting_name((None,) * 4)
+    ('3,3,3,1', '8', 'ideal')
+    """
+    words = ["ideal" if bits is None else str(bits) for bits in adc_bits]
+    return words[0] if len(set(words)) == 1 else ",".join(words)
+
+
+def accuracies(reports: Iterable[Report]) -> dict[tuple[int | None, ...], Spread]:
+    """Accuracy in percent by ADC resolutions (B0 first), in the order of the reports, one a seed."""
+    found: dict[tuple[int | None, ...], list[float]] = defaultdict(list)
+    for report in reports:
+        for setting in report.settings:
+            found[setting.adc_bits].append(setting.accuracy)
+    return {bits: Spread(tuple(values)) for bits, values in found.items()}
+
+
+def tolerated(reports: Iterable[ToleranceReport], kind: str | None) -> dict[float | None, Spread]:
+    """Accuracy in percent by the strength of one departure, over networks and chips; first, as None, the ideal."""
+    found: dict[float | None, list[float]] = defaultdict(list)
+    for report in reports:
+        for measured in report.measured:
+            if measured.kind in (None, kind):
+                found[measured.strength] += measured.accuracies
+    return {strength: Spread(tuple(values)) for strength, values in found.items()}
+
+
+def hardier(baseline: Sequence[ToleranceReport], variant: Sequence[ToleranceReport], kind: str) -> tuple[int, int]:
+    """At how many strengths of one departure, of how many, ``variant`` loses less accuracy than ``baseline``."""
+    theirs, ours = tolerated(baseline, kind), tolerated(variant, kind)
+    shared = [strength for strength in theirs if strength is not None and strength in ours]
+    lost = [theirs[None].mean - theirs[s].mean - (ours[None].mean - ours[s].mean) for s in shared]
+    return sum(more > 0 for more in lost), len(shared)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ ELSEWHERE = Path("build/notebooks/figures")
 """Where they go without it, so that a notebook run with other parameters leaves the book's figures alone."""
 
 INK = "#1b1c1d"
-"""Colour of text and axes; nothing else may have it, since it follows the page's theme in the book."""
+"""Colour of text, axes and reference lines; nothing else may have it, since it follows the page's theme in the book."""
 
 SLICE_COLOURS = {"B3": "#D55E00", "B2": "#E69F00", "B1": "#56B4E9", "B0": "#0072B2"}
 """A colour per slice: warm for the most significant, cold for the least."""
@@ -82,14 +82,14 @@ class Page:
         self.parameters = parameters
         use_style()
 
-    def show(self, figure: Figure, name: str, caption: str, records: Iterable[Record] = ()) -> "Shown":
+    def show(self, figure: Figure, name: str, caption: str, records: Iterable[Record | Path] = ()) -> "Shown":
         """Write ``name`` as SVG, PDF and PNG and give its book entry.
 
         Args:
             figure: what to show; it is closed.
             name: file name without suffix.
             caption: plain text; also the alternative text of the picture.
-            records: what the figure was drawn from.
+            records: what the figure was drawn from: runs, or files of other results.
         """
         stamps: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
         for suffix, metadata in stamps.items():
@@ -98,9 +98,10 @@ class Page:
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata=stamps["svg"])
         plt.close(figure)
-        return Shown(name, inline_svg(text.getvalue(), caption), self.caption(name, caption, list(records)))
+        paths = [record.path if isinstance(record, Record) else record for record in records]
+        return Shown(name, inline_svg(text.getvalue(), caption), self.caption(name, caption, paths))
 
-    def caption(self, name: str, caption: str, records: list[Record]) -> str:
+    def caption(self, name: str, caption: str, records: list[Path]) -> str:
         """Caption as HTML: text, then links to files, notebook and records."""
         files = " ".join(f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>' for suffix in ("svg", "pdf", "png"))
         parts = [files, f'notebook <a href="notebooks/{self.notebook}.ipynb">{self.notebook}</a>']
@@ -129,9 +130,9 @@ def assignments(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
 
 
-def record_links(records: list[Record]) -> str:
+def record_links(records: list[Path]) -> str:
     """Links to records, folded away where they are many."""
-    links = ", ".join(f'<a href="{r.path.as_posix()}">{html.escape(r.path.stem)}</a>' for r in records)
+    links = ", ".join(f'<a href="{path.as_posix()}">{html.escape(path.stem)}</a>' for path in records)
     if len(records) <= 4:
         return f"records {links}"
     return f"<details><summary>{len(records)} records</summary>{links}</details>"

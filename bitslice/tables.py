@@ -1,15 +1,22 @@
 """The book's tables, from records to Markdown."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
+import torch
 from IPython.display import Markdown
 
 from bitslice import analysis
-from bitslice.analysis import CLAIMED_BITS, Claim, Spread, spread
+from bitslice.analysis import CLAIMED_BITS, Claim, Spread, setting_name, spread
 from bitslice.costs.designs import Design
 from bitslice.costs.models import SABERI, AbsoluteAdc, AdcModel
+from bitslice.crossbar.mapping import MappedLayer
+from bitslice.crossbar.report import Report, Setting
+from bitslice.crossbar.statistics import BitlineSums, resolution
+from bitslice.crossbar.tolerance import ToleranceReport
 from bitslice.figures import METHOD_NAMES
 from bitslice.records import Record
 
@@ -84,7 +91,8 @@ def _with_verdict(ratio: Spread | None) -> str:
 
 
 def _text(value: Spread | None) -> str:
-    return "–" if value is None else value.text()
+    """Mean and spread; the value alone where there is but one."""
+    return "–" if value is None else value.text() if value.n > 1 else f"{value.mean:.2f}"
 
 
 def beside_released(live: Iterable[Record], released: Sequence[Record]) -> list[dict[str, Any]]:
@@ -134,15 +142,172 @@ def _mean_saving(bits: Sequence[int]) -> float:
     return len(bits) * SABERI.power(8) / sum(SABERI.power(max(b, 1)) for b in bits)
 
 
-def savings(resolutions: Iterable[int]) -> list[dict[str, Any]]:
-    """Savings of one ADC against 8 bits by the capacitive model, by resolution."""
+def saved_bits(baseline: Sequence[Record], variant: Sequence[Record]) -> list[dict[str, Any]]:
+    """Where the ADC resolution goes, slice by slice: to a network's columns, to its inputs, to how it was trained.
+
+    Args:
+        baseline: runs without a regularizer, one a seed.
+        variant: runs of the same seeds with one.
+    """
+    pairs = analysis.paired(baseline, variant)
+    rows = []
+    for name, claimed in CLAIMED_BITS.items():
+        full = Spread(tuple(float(resolution(3 * theirs.config.rows)) for theirs, _ in pairs))
+        bound, observed = (analysis.slice_bits([a for a, _ in pairs], name, kind) for kind in ("bound", "observed"))
+        left = analysis.slice_bits([b for _, b in pairs], name, "observed")
+        stages = (full, bound, observed, left)
+        saved = [
+            Spread(tuple(a - b for a, b in zip(before.values, after.values, strict=True))).text(1)
+            for before, after in pairwise(stages)
+        ]
+        names = ("saved by columns", "by inputs", f"by {METHOD_NAMES[variant[0].config.method.value]}")
+        rows.append(
+            {"Slice": name, "Full array (bits)": f"{full.mean:.0f}"}
+            | dict(zip(names, saved, strict=True))
+            | {"left": left.text(1), "claimed": str(claimed)}
+        )
+    return rows
+
+
+def fullest_columns(layers: Sequence[MappedLayer]) -> list[dict[str, Any]]:
+    """Average and fullest bitline of every slice over all arrays of a network, most significant slice first."""
+    slices = range(layers[0].slices)
+    bounds = [torch.cat([layer.bounds()[:, :, :, k].flatten() for layer in layers]) for k in slices]
+    cells = [torch.cat([layer.levels()[:, :, k].sum(dim=1).flatten() for layer in layers]) for k in slices]
     return [
         {
-            "ADC bits": str(bits),
-            "Power saving": f"{SABERI.power_saving(bits):.2f}x",
-            "Time saving": f"{SABERI.time_saving(bits):.2f}x",
+            "Slice": f"B{k}",
+            "Weights with a set cell (%)": f"{100 * cells[k].ne(0).float().mean():.2f}",
+            "Average bitline: largest sum": f"{bounds[k].float().mean():.2f}",
+            "Fullest bitline: largest sum": str(int(bounds[k].max())),
+            "ADC bits for the average": str(resolution(math.ceil(bounds[k].float().mean()))),
+            "for the fullest": str(resolution(int(bounds[k].max()))),
         }
-        for bits in resolutions
+        for k in reversed(slices)
+    ]
+
+
+def sums_compared(sums: Mapping[str, Sequence[BitlineSums]]) -> list[dict[str, Any]]:
+    """Bitline sums slice by slice, most significant first, networks side by side.
+
+    Args:
+        sums: of each network per slice, B0 first, by what distinguishes it.
+    """
+    rows = []
+    for label, slices in sums.items():
+        for k, found in reversed(list(enumerate(slices))):
+            mean = float((found.counts * torch.arange(len(found.counts))).sum() / found.counts.sum())
+            rows.append(
+                {
+                    "Network": label,
+                    "Slice": f"B{k}",
+                    "Mean sum": f"{mean:.3f}",
+                    "99.9% of sums up to": str(found.quantile(0.999)),
+                    "Largest sum": str(found.observed),
+                    "Lossless (bits)": str(found.observed_bits),
+                    "for any input": str(found.bound_bits),
+                }
+            )
+    return rows
+
+
+def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> list[dict[str, Any]]:
+    """Claimed, computed and simulated ADCs: a row a method, resolutions in the order B0,B1,B2,B3.
+
+    Args:
+        reports: by method, one a seed.
+        margin: points of accuracy that the cheapest ADCs may cost.
+    """
+    claimed = tuple(reversed(CLAIMED_BITS.values()))
+    rows = []
+    for method, found in reports.items():
+        digital = Spread(tuple(report.digital_accuracy for report in found))
+        simulated = analysis.accuracies(found)
+        enough = [
+            (setting.energy, setting_name(setting.adc_bits))
+            for setting in found[0].settings
+            if setting.energy is not None
+            and None not in setting.adc_bits
+            and simulated[setting.adc_bits].mean >= digital.mean - margin
+        ]
+        rows.append(
+            {
+                "Network": METHOD_NAMES[method],
+                "n": len(found),
+                "Without crossbars (%)": _text(digital),
+                f"Claimed, {setting_name(claimed)} (%)": _text(simulated.get(claimed)),
+                "Lossless on the images observed": setting_name(_largest(found, "observed_bits")),
+                "for any input": setting_name(_largest(found, "bound_bits")),
+                f"Cheapest tried within {margin:g} points": min(enough)[1] if enough else "–",
+            }
+        )
+    return rows
+
+
+def _largest(reports: Sequence[Report], key: str) -> tuple[int, ...]:
+    """The largest of one statistic over layers and networks, per slice, B0 first."""
+    slices = [[s[key] for s in layer["slices"]] for report in reports for layer in report.layers]
+    return tuple(max(column) for column in zip(*slices, strict=True))
+
+
+def adc_settings(reports: Mapping[str, Sequence[Report]]) -> list[dict[str, Any]]:
+    """Accuracy under every choice of ADCs, and what those ADCs cost.
+
+    Args:
+        reports: by what distinguishes them; equal runs are averaged. Costs are those of the first that has them.
+    """
+    curves = {label: analysis.accuracies(found) for label, found in reports.items()}
+    costs: dict[tuple[int | None, ...], Setting] = {}
+    for setting in (setting for found in reports.values() for report in found for setting in report.settings):
+        costs.setdefault(setting.adc_bits, setting)
+    return [
+        {"ADC bits, B0,B1,B2,B3": setting_name(bits)}
+        | {f"{label} (%)": _text(curve.get(bits)) for label, curve in curves.items()}
+        | {
+            "Energy (uJ)": _number(None if None in bits else setting.energy, 1e6),
+            "Latency (us)": _number(None if None in bits else setting.latency, 1e6),
+            "Area (mm²)": _number(None if None in bits else setting.area, 1),
+        }
+        for bits, setting in costs.items()
+    ]
+
+
+def _number(value: float | None, scale: float) -> str:
+    return "–" if value is None else f"{scale * value:.3g}"
+
+
+def layer_sums(report: Report) -> list[dict[str, Any]]:
+    """Bitline sums of a network, a row a layer and slice, most significant slice first."""
+    return [
+        {
+            "Layer": f"`{layer['name']}`",
+            "Matrix": f"{layer['wordlines']} x {layer['outputs']}" + f" x {layer['groups']}" * (layer["groups"] > 1),
+            "Slice": f"B{k}",
+            **{f"{100 * float(share):g}%": str(value) for share, value in sums["quantiles"].items()},
+            "Largest sum": str(sums["observed"]),
+            "Bound": str(sums["bound"]),
+            "Lossless (bits)": str(sums["observed_bits"]),
+            "for any input": str(sums["bound_bits"]),
+        }
+        for layer in report.layers
+        for k, sums in reversed(list(enumerate(layer["slices"])))
+    ]
+
+
+def departures(reports: Mapping[str, Sequence[ToleranceReport]]) -> list[dict[str, Any]]:
+    """Accuracy in percent by departure and strength, over networks and chips.
+
+    Args:
+        reports: by what distinguishes them; equal ones are pooled.
+    """
+    points = dict.fromkeys((m.kind, m.strength) for found in reports.values() for r in found for m in r.measured)
+    return [
+        {
+            "Departure": "none" if kind is None else f"`{kind}`",
+            "Strength": "–" if strength is None else f"{strength:g}",
+        }
+        | {f"{label} (%)": _text(analysis.tolerated(found, kind).get(strength)) for label, found in reports.items()}
+        for kind, strength in points
     ]
 
 

@@ -176,9 +176,7 @@ def test_live_runs_stand_beside_their_released_twins() -> None:
 
 
 def test_tables_are_markdown_and_empty_ones_say_so() -> None:
-    text = tables.markdown(tables.savings([1, 8])).data
-    assert "28.44x" in text
-    assert "| 8 " in text
+    assert "| 8 " in tables.markdown([{"bits": 8}]).data
     assert tables.markdown([]).data == "*No runs to show.*"
 
 

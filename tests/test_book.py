@@ -26,6 +26,8 @@ PAGES = (
     "regularizer",
     "mnist",
     "adc",
+    "crossbar",
+    "nonideal",
     "costs",
     "deviations",
     "use",
@@ -90,7 +92,7 @@ def test_every_figure_comes_in_three_formats(project: Path) -> None:
     for path in (project / "figures").iterdir():
         files[path.suffix].add(path.stem)
     assert files[".svg"] == files[".pdf"] == files[".png"]
-    assert len(files[".svg"]) >= 12
+    assert len(files[".svg"]) >= 15
 
 
 def test_live_runs_never_touch_the_released_records(project: Path) -> None:

@@ -1,0 +1,173 @@
+"""Figures of the pages on bitline sums, on accuracy with small ADCs, and on cells that are not ideal."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from bitslice.analysis import CLAIMED_BITS, accuracies, setting_name, slice_bits, tolerated
+from bitslice.crossbar.report import Report
+from bitslice.crossbar.statistics import BitlineSums, resolution
+from bitslice.crossbar.tolerance import ToleranceReport
+from bitslice.figures import INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
+from bitslice.records import Record
+
+KIND_NAMES = {
+    "variation": "conductance variation (log std)",
+    "read_noise": "read noise (cell levels)",
+    "stuck_off": "share of cells stuck off",
+    "stuck_on": "share of cells stuck on",
+    "on_off_ratio": "on/off ratio",
+}
+"""Fields of :class:`bitslice.crossbar.NonIdealities` as axes name them."""
+
+
+def columns(arrays: Mapping[str, Tensor], largest: int = 3) -> Figure:
+    """Small arrays with the largest sum of each bitline, and the ADC resolution that the largest of them asks for.
+
+    Args:
+        arrays: by title, cell levels ``(wordlines, bitlines)``.
+        largest: level that is drawn darkest.
+    """
+    figure, panels = plt.subplots(1, len(arrays), figsize=(9, 3.2))
+    for panel, (title, cells) in zip(panels, arrays.items(), strict=True):
+        rows, width = cells.shape
+        for (i, j), level in np.ndenumerate(cells.numpy()):
+            shade = 0.15 + 0.7 * level / largest if level else 0
+            panel.add_patch(Rectangle((j, rows - 1 - i), 1, 1, fc="#0072B2", alpha=shade, ec="none"))
+            panel.add_patch(Rectangle((j, rows - 1 - i), 1, 1, fc="none", ec="0.55", lw=0.6))
+            if level:
+                panel.text(j + 0.5, rows - 0.5 - i, str(level), ha="center", va="center")
+        sums = cells.sum(dim=0).tolist()
+        for j, total in enumerate(sums):
+            panel.text(j + 0.5, -0.45, str(total), ha="center", va="center", weight="bold")
+        panel.text(-0.2, -0.45, "sum", ha="right", va="center")
+        bits = resolution(max(sums))
+        panel.set_title(f"{title}\nADC: {bits} bit" + "s" * (bits != 1))
+        panel.set(xlim=(-1.2, width + 0.1), ylim=(-0.9, rows + 0.1), aspect="equal")
+        panel.set_axis_off()
+    return figure
+
+
+def sums_by_slice(sums: Sequence[BitlineSums]) -> Figure:
+    """Distribution of bitline sums per slice, with what the claimed ADC can convert.
+
+    Args:
+        sums: per slice, B0 first.
+    """
+    figure, panels = plt.subplots(1, len(sums), figsize=(9.5, 3), sharey=True, squeeze=False)
+    claimed = len(sums) == len(CLAIMED_BITS)
+    for panel, (k, slice_sums) in zip(panels[0], reversed(list(enumerate(sums))), strict=True):
+        name = f"B{k}"
+        share = slice_sums.counts[: slice_sums.observed + 1] / slice_sums.counts.sum()
+        panel.bar(range(len(share)), share.numpy(), width=1, color=SLICE_COLOURS.get(name, "0.5"))
+        panel.set_title(name, fontsize=10)
+        if claimed:
+            bits = CLAIMED_BITS[name]
+            panel.axvline(2**bits - 0.5, color=INK, lw=1, ls="--")
+            panel.set_title(
+                f"{name}: {100 * slice_sums.clipped(bits):.2g}% beyond {bits} bit" + "s" * (bits != 1), fontsize=10
+            )
+        panel.set_xlabel("bitline sum")
+        panel.set_yscale("log")
+    panels[0, 0].set_ylabel("share of conversions")
+    return figure
+
+
+def bits_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
+    """Lossless ADC resolution per slice and method, mean over seeds, beside the paper's claim.
+
+    Args:
+        runs: by method, one a seed.
+    """
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    width = 0.8 / len(runs)
+    for place, (method, records) in enumerate(runs.items()):
+        positions = np.arange(len(SLICE_COLOURS)) + (place - (len(runs) - 1) / 2) * width
+        observed = [slice_bits(records, name, "observed") for name in SLICE_COLOURS]
+        bound = [slice_bits(records, name, "bound") for name in SLICE_COLOURS]
+        axes.bar(positions, [s.mean for s in bound], width * 0.95, color=METHOD_COLOURS[method], alpha=0.3)
+        axes.bar(
+            positions,
+            [s.mean for s in observed],
+            width * 0.95,
+            color=METHOD_COLOURS[method],
+            label=METHOD_NAMES[method],
+        )
+    for place, bits in enumerate(CLAIMED_BITS[name] for name in SLICE_COLOURS):
+        label = "claimed for bit-slice L1" if place == 0 else None
+        axes.plot([place - 0.45, place + 0.45], [bits, bits], color=INK, lw=2, ls="--", label=label)
+    axes.set_xticks(range(len(SLICE_COLOURS)), list(SLICE_COLOURS))
+    axes.set_ylabel("ADC resolution (bits)")
+    axes.set_ylim(0, resolution(2**8) + 1)
+    axes.legend(loc="upper left", ncols=2)
+    return figure
+
+
+def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -> Figure:
+    """Accuracy under every choice of ADCs, one panel an experiment: mean over seeds, bars of one standard deviation.
+
+    Args:
+        reports: by experiment and method, one a seed.
+    """
+    figure, panels = plt.subplots(len(reports), 1, figsize=(8, 0.4 + 3.2 * len(reports)), squeeze=False)
+    for panel, (experiment, methods) in zip(panels[:, 0], reports.items(), strict=True):
+        curves = {method: accuracies(found) for method, found in methods.items()}
+        places = {bits: k for k, bits in enumerate(dict.fromkeys(bits for curve in curves.values() for bits in curve))}
+        for shift, (method, curve) in enumerate(curves.items()):
+            panel.errorbar(
+                [places[bits] + 0.06 * (shift - (len(curves) - 1) / 2) for bits in curve],
+                [accuracy.mean for accuracy in curve.values()],
+                [accuracy.deviation for accuracy in curve.values()],
+                fmt=f"{METHOD_MARKERS[method]}-",
+                color=METHOD_COLOURS[method],
+                label=f"{METHOD_NAMES[method]} (n={len(methods[method])})",
+                lw=1.4,
+                ms=6,
+                capsize=2,
+                elinewidth=0.8,
+            )
+        panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
+        panel.set_title(experiment)
+        panel.set_ylabel("test accuracy (%)")
+        panel.legend(loc="lower left")
+    panels[-1, 0].set_xlabel("ADC bits: of all slices, or of B0,B1,B2,B3")
+    return figure
+
+
+def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceReport]]]) -> Figure:
+    """Accuracy against the strength of every departure: mean and standard deviation over networks and chips.
+
+    Args:
+        reports: by experiment and method, one a network.
+    """
+    figure = plt.figure(figsize=(9.5, 5.6 * len(reports)))
+    parts = figure.subfigures(len(reports), 1, squeeze=False)[:, 0]
+    for part, (experiment, methods) in zip(parts, reports.items(), strict=True):
+        part.suptitle(experiment, fontsize=12)
+        panels = part.subplots(2, 3, sharey=True).flat
+        for panel, (kind, name) in zip(panels, KIND_NAMES.items(), strict=False):
+            for shift, (method, found) in enumerate(methods.items()):
+                curve = tolerated(found, kind)
+                panel.errorbar(
+                    [k + 0.08 * (shift - (len(methods) - 1) / 2) for k in range(len(curve))],
+                    [accuracy.mean for accuracy in curve.values()],
+                    [accuracy.deviation for accuracy in curve.values()],
+                    fmt=f"{METHOD_MARKERS[method]}-",
+                    color=METHOD_COLOURS[method],
+                    label=METHOD_NAMES[method],
+                    lw=1.4,
+                    ms=5,
+                    capsize=2,
+                    elinewidth=0.8,
+                )
+            panel.set_xticks(range(len(curve)), ["ideal" if s is None else f"{s:g}" for s in curve])
+            panel.set_xlabel(name)
+        for panel in (panels[0], panels[3]):
+            panel.set_ylabel("test accuracy (%)")
+        panels[5].set_axis_off()
+        panels[5].legend(*panels[0].get_legend_handles_labels(), loc="center")
+    return figure

@@ -1,0 +1,279 @@
+"""The crossbar pages: their figures and tables say what reports with known numbers hold."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bitslice import analysis, tables
+from bitslice.crossbar import BitlineSums, Crossbar, map_network
+from bitslice.crossbar.report import Report, Setting
+from bitslice.crossbar.tolerance import Tolerance, ToleranceReport, read
+from bitslice.errors import BitsliceError
+from bitslice.experiments import EXPERIMENTS, Method, Profile
+from bitslice.plots import crossbar
+from bitslice.quantizer import quantize
+from tests.test_analysis import record
+
+IDEAL = (None,) * 4
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(plt.Text))
+
+
+def points(panel: Axes, line: int = 0) -> list[float]:
+    """Heights of the marks of one curve."""
+    return list(panel.containers[line][0].get_ydata())  # type: ignore[index]
+
+
+def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> Report:
+    """One layer of one matrix, and ADCs that cost as much as they have bits."""
+    sums: dict[str, Any] = {"bound": 9, "bound_bits": 4, "observed": 7, "observed_bits": 3, "quantiles": {"0.99": 5}}
+    settings = []
+    for bits, accuracy in accuracies.items():
+        energy = None if None in bits else 1e-6 * sum(b for b in bits if b)
+        settings.append(Setting(bits, accuracy, (0.0,) * 4, energy, energy, energy, None))
+    layer = {"name": "1", "wordlines": 784, "outputs": 100, "groups": 1}
+    return Report(
+        network="",
+        crossbar={"rows": 128},
+        cost_model="ISAAC, by components",
+        images=1000,
+        observed_images=100,
+        digital_accuracy=digital,
+        layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],
+        settings=settings,
+        provenance={},
+    )
+
+
+def reports() -> dict[str, list[Report]]:
+    return {
+        "pruned": [report(98, {IDEAL: 98, (4,) * 4: 97.4, (3, 3, 3, 1): 50})],
+        "bl1": [
+            report(97 + k, {IDEAL: 97 + k, (4,) * 4: 96.8 + k, (3, 3, 3, 1): 70 + 4 * k, (2,) * 4: 60}) for k in (0, 1)
+        ],
+    }
+
+
+def tolerance(ideal: float, *measured: Tolerance) -> ToleranceReport:
+    return ToleranceReport("", (8,) * 4, 1000, (Tolerance(None, None, (ideal,)), *measured), {})
+
+
+def tolerances() -> dict[str, list[ToleranceReport]]:
+    weak, strong, leaky = ("variation", 0.1), ("variation", 0.4), ("on_off_ratio", 30.0)
+    return {
+        "pruned": [tolerance(98, Tolerance(*weak, (97, 96)), Tolerance(*strong, (80, 84)), Tolerance(*leaky, (95,)))],
+        "bl1": [tolerance(97, Tolerance(*weak, (94, 95)), Tolerance(*strong, (90, 91)), Tolerance(*leaky, (96,)))],
+    }
+
+
+def test_reports_are_found_by_experiment_and_method_at_default_settings_only(tmp_path: Path) -> None:
+    cifar = EXPERIMENTS["cifar10-resnet20"](Method.BL1, Profile.CPU)
+    runs = [
+        replace(record(Method.BL1, 0, None, 97, 5), config=cifar, path=Path("results/cifar10-resnet20/bl1-s0.json")),
+        record(Method.BL1, 0, None, 97, 5),
+        record(Method.BL1, 1, None, 97, 5),
+        record(Method.BL1, 0, 2.0, 96, 4),
+        record(Method.PRUNED, 0, None, 98, 9),
+        record(Method.L1, 0, None, 98, 9),
+    ]
+    for run in runs[:-1]:
+        path = tmp_path / run.config.experiment / run.path.name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = analysis.beside(runs, tmp_path)
+    assert list(found) == ["mnist", "cifar10-resnet20"]
+    assert list(found["mnist"]) == ["pruned", "bl1"]
+    assert [path.stem for path in found["mnist"]["bl1"]] == ["bl1-s0", "bl1-s1"]
+    with pytest.raises(BitsliceError, match="holds nothing on runs"):
+        analysis.beside(runs, tmp_path / "nowhere")
+
+
+def test_tolerance_reports_are_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "bl1-s0.json"
+    (written,) = tolerances()["bl1"]
+    path.write_text(json.dumps(written.to_dict()))
+    assert read(path) == written
+    path.write_text("{}")
+    with pytest.raises(BitsliceError, match="is not a tolerance report"):
+        read(path)
+    with pytest.raises(BitsliceError, match="no tolerance report at"):
+        read(tmp_path / "nothing.json")
+
+
+def test_accuracies_are_averaged_over_seeds_setting_by_setting() -> None:
+    found = analysis.accuracies(reports()["bl1"])
+    assert list(found) == [IDEAL, (4,) * 4, (3, 3, 3, 1), (2,) * 4]
+    assert found[3, 3, 3, 1].values == (70, 74)
+
+
+def test_tolerated_pools_networks_and_chips_and_starts_at_the_ideal() -> None:
+    found = analysis.tolerated(tolerances()["bl1"] * 2, "variation")
+    assert {strength: s.values for strength, s in found.items()} == {
+        None: (97, 97),
+        0.1: (94, 95, 94, 95),
+        0.4: (90, 91, 90, 91),
+    }
+
+
+def test_the_hardier_network_is_judged_by_what_it_loses_not_by_what_it_keeps() -> None:
+    found = tolerances()
+    assert analysis.hardier(found["pruned"], found["bl1"], "variation") == (1, 2)
+    assert analysis.hardier(found["pruned"], found["bl1"], "on_off_ratio") == (1, 1)
+    assert analysis.hardier(found["pruned"], found["bl1"], "read_noise") == (0, 0)
+
+
+def test_small_arrays_show_their_sums_and_the_adc_of_the_fullest_bitline() -> None:
+    one_column = torch.tensor([[0, 3], [0, 3]])
+    drawn = crossbar.columns({"spread out": torch.tensor([[3, 0], [0, 3]]), "one column": one_column})
+    assert "spread out\nADC: 2 bits" in texts(drawn)
+    assert "one column\nADC: 3 bits" in texts(drawn)
+    assert "6" in [text.get_text() for text in drawn.axes[1].texts]
+
+
+def test_sums_are_marked_with_the_claim_where_slices_are_the_papers() -> None:
+    sums = [BitlineSums(20, torch.tensor([90, *[1] * 9])) for _ in range(4)]
+    drawn = texts(crossbar.sums_by_slice(sums))
+    assert "B3: 8.1% beyond 1 bit " in drawn + " "
+    assert "B0: 2% beyond 3 bits" in drawn
+    assert "beyond" not in texts(crossbar.sums_by_slice(sums[:1]))
+
+
+def test_bits_stand_beside_the_claim() -> None:
+    figure = crossbar.bits_by_method({"bl1": [record(Method.BL1, 0, None, 97, 5, top=15)]})
+    assert "claimed" in texts(figure)
+    light, full = figure.axes[0].containers
+    assert {bar.get_height() for bar in full} == {4}  # type: ignore[attr-defined]
+    assert {bar.get_height() for bar in light} == {5}  # type: ignore[attr-defined]
+
+
+def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() -> None:
+    figure = crossbar.accuracy_by_setting({"mnist": reports(), "cifar10-resnet20": {"bl1": reports()["bl1"]}})
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("mnist", "cifar10-resnet20")
+    assert [label.get_text() for label in first.get_xticklabels()] == ["ideal", "4", "3,3,3,1", "2"]
+    assert points(first) == pytest.approx([98, 97.4, 50])
+    assert points(first, 1) == pytest.approx([97.5, 97.3, 72, 60])
+    assert "Bit-slice L1 (n=2)" in texts(figure)
+
+
+def test_accuracy_by_strength_has_a_panel_a_departure() -> None:
+    figure = crossbar.accuracy_by_strength({"mnist": tolerances()})
+    panels = {panel.get_xlabel(): panel for panel in figure.findobj(Axes) if panel.get_xlabel()}
+    assert list(panels) == list(crossbar.KIND_NAMES.values())
+    shown = panels["conductance variation (log std)"]
+    assert [label.get_text() for label in shown.get_xticklabels()] == ["ideal", "0.1", "0.4"]
+    assert points(shown) == pytest.approx([98, 96.5, 82])
+    assert points(shown, 1) == pytest.approx([97, 94.5, 90.5])
+    assert "Pruned" in texts(figure)
+
+
+def test_the_claims_table_sets_claim_computation_and_simulation_side_by_side() -> None:
+    pruned, bl1 = tables.adc_claims(reports())
+    assert (pruned["Network"], pruned["n"], bl1["n"]) == ("Pruned", 1, 2)
+    assert pruned["Claimed, 3,3,3,1 (%)"] == "50.00"
+    assert bl1["Claimed, 3,3,3,1 (%)"].startswith("72.00")
+    assert bl1["Lossless on the images observed"] == "3"
+    assert bl1["for any input"] == "4,5,6,7"
+    assert pruned["Cheapest tried within 0.5 points"] == "–"  # 0.6 points are lost at 4 bits; an ideal ADC is none
+    assert bl1["Cheapest tried within 0.5 points"] == "4"
+
+
+def test_the_settings_table_has_a_row_a_setting_with_its_cost() -> None:
+    ideal, four, claimed, two = tables.adc_settings(reports())
+    assert ideal == {
+        "ADC bits, B0,B1,B2,B3": "ideal",
+        "pruned (%)": "98.00",
+        "bl1 (%)": analysis.Spread((97.0, 98.0)).text(),
+        "Energy (uJ)": "–",
+        "Latency (us)": "–",
+        "Area (mm²)": "–",
+    }
+    assert (four["ADC bits, B0,B1,B2,B3"], four["Energy (uJ)"]) == ("4", "16")
+    assert claimed["ADC bits, B0,B1,B2,B3"] == "3,3,3,1"
+    assert two["pruned (%)"] == "–"
+
+
+def test_costs_are_those_of_the_first_report_that_has_the_setting() -> None:
+    live, recorded = (report(98, {(4,) * 4: 98}) for _ in range(2))
+    cheap = replace(live, settings=[replace(live.settings[0], energy=1e-6)])
+    assert tables.adc_settings({"live": [cheap], "recorded": [recorded]})[0]["Energy (uJ)"] == "1"
+
+
+def test_layer_sums_have_a_row_a_slice_most_significant_first() -> None:
+    rows = tables.layer_sums(report(98, {}))
+    assert [row["Slice"] for row in rows] == ["B3", "B2", "B1", "B0"]
+    assert rows[0] == {
+        "Layer": "`1`",
+        "Matrix": "784 x 100",
+        "Slice": "B3",
+        "99%": "5",
+        "Largest sum": "7",
+        "Bound": "9",
+        "Lossless (bits)": "3",
+        "for any input": "7",
+    }
+
+
+def test_saved_bits_add_up_to_the_full_array() -> None:
+    pruned = [record(Method.PRUNED, seed, None, 98, 9, top=63) for seed in (0, 1)]
+    bl1 = [record(Method.BL1, seed, None, 97, 5, top=15) for seed in (1, 0)]
+    row = tables.saved_bits(pruned, bl1)[0]
+    saved = {name: row[name].partition("\N{NO-BREAK SPACE}")[0] for name in list(row)[2:6]}
+    assert saved == {"saved by columns": "2.0", "by inputs": "1.0", "by Bit-slice L1": "2.0", "left": "4.0"}
+    assert (row["Slice"], row["Full array (bits)"], row["claimed"]) == ("B3", "9", "1")
+
+
+def test_the_fullest_column_is_named_beside_the_average() -> None:
+    layer = torch.nn.Linear(4, 2, bias=False)
+    layer.weight.data = torch.tensor([[255.0, 3.0, 3.0, 3.0], [0.0, 0.0, 0.0, 0.0]]) / 256
+    model, images = quantize(torch.nn.Sequential(layer)), torch.ones(1, 4)
+    model(images)  # sets the scales
+    top, *_, low = tables.fullest_columns(map_network(model.eval(), images, Crossbar(rows=4)))
+    assert (top["Slice"], top["Weights with a set cell (%)"], low["Weights with a set cell (%)"]) == (
+        "B3",
+        "12.50",
+        "50.00",
+    )
+    assert low["Fullest bitline: largest sum"] == "12"
+    assert low["Average bitline: largest sum"] == "3.00"  # two outputs, two signs
+    assert (low["ADC bits for the average"], low["for the fullest"]) == ("2", "4")
+
+
+def test_sums_of_networks_are_compared_slice_by_slice() -> None:
+    few, many = BitlineSums(3, torch.tensor([3, 1])), BitlineSums(9, torch.tensor([0, 0, 0, 4]))
+    rows = tables.sums_compared({"unit": [few, few], "normalized": [many, many]})
+    assert [(row["Network"], row["Slice"], row["Mean sum"]) for row in rows] == [
+        ("unit", "B1", "0.250"),
+        ("unit", "B0", "0.250"),
+        ("normalized", "B1", "3.000"),
+        ("normalized", "B0", "3.000"),
+    ]
+    assert (rows[2]["Largest sum"], rows[2]["Lossless (bits)"], rows[2]["for any input"]) == ("3", "2", "4")
+
+
+def test_departures_have_a_row_a_strength_the_ideal_first() -> None:
+    rows = tables.departures({"Pruned": tolerances()["pruned"], "other": [tolerance(97)]})
+    assert rows[0] == {"Departure": "none", "Strength": "–", "Pruned (%)": "98.00", "other (%)": "97.00"}
+    assert [(row["Departure"], row["Strength"]) for row in rows[1:]] == [
+        ("`variation`", "0.1"),
+        ("`variation`", "0.4"),
+        ("`on_off_ratio`", "30"),
+    ]
+    assert rows[2]["Pruned (%)"].startswith("82.00")
+    assert rows[2]["other (%)"] == "–"
