@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from bitslice import native
 from bitslice.errors import BitsliceError
-from bitslice.native import VARIABLE, Level, levels, library, library_file, parallel
+from bitslice.native import VARIABLE, Level, levels, library, library_file
 from bitslice.sources import PACKAGE, closure
 
 BUILT = pytest.mark.skipif(not levels(), reason="the kernels are not built here")
@@ -101,33 +100,6 @@ class TestLibrary:
         assert caplog.messages == [
             "bitslice: the C kernels were not built at installation; using the slower torch path"
         ]
-
-
-class TestParallel:
-    @pytest.fixture(autouse=True)
-    def _threads(self) -> Iterator[None]:
-        before = torch.get_num_threads()
-        torch.set_num_threads(3)
-        yield
-        torch.set_num_threads(before)
-
-    @pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 1000])
-    def test_pieces_cover_the_range_in_order(self, count: int) -> None:
-        pieces = parallel(count, lambda first, last: list(range(first, last)))
-        assert [item for piece in pieces for item in piece] == list(range(count))
-        assert len(pieces) == max(1, min(3, count))
-
-    def test_little_work_stays_with_the_caller(self) -> None:
-        assert parallel(199, lambda first, last: (first, last), grain=100) == [(0, 199)]
-        assert parallel(200, lambda first, last: (first, last), grain=100) == [(0, 100), (100, 200)]
-
-    def test_an_error_in_any_piece_reaches_the_caller(self) -> None:
-        def fail(first: int, last: int) -> None:
-            if first:
-                raise BitsliceError("piece")
-
-        with pytest.raises(BitsliceError, match="piece"):
-            parallel(3, fail)
 
 
 def test_kernels_count_as_sources_of_what_loads_them() -> None:

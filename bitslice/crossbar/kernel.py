@@ -2,7 +2,6 @@
 
 import ctypes
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from bitslice.crossbar.geometry import Adc, Crossbar
 from bitslice.crossbar.mapping import Unfold
 from bitslice.errors import BitsliceError
-from bitslice.native import library, parallel
+from bitslice.native import library
 from bitslice.slices import to_slices
 
 CHUNK = 16
@@ -228,15 +227,9 @@ class Counters:
             lists=self.lists,
             indices=self.indices,
         )
-        positions = len(codes) * height * width
-        kernel = getattr(kernels, name)
-
-        def blocks(first: int, last: int) -> int:
-            return cast(int, kernel(ctypes.byref(task), ctypes.c_int64(first), ctypes.c_int64(last)))
-
-        if not all(parallel(-(-positions // kernels.crossbar_lanes()), blocks)):
+        if not getattr(kernels, name)(ctypes.byref(task), ctypes.c_int(torch.get_num_threads())):
             raise MemoryError(f"no memory for the bit planes of {self.wordlines} wordlines")
-        return positions
+        return len(codes) * height * width
 
 
 def counter_planes(largest: int, adc: Adc) -> tuple[int, int]:

@@ -1,27 +1,21 @@
 """Compiled kernels: plain C, built at installation for several vector levels and loaded at run time.
 
 Every kernel has a form in torch beside it, which is its reference, and its fallback where no compiler was at hand. The
-libraries know nothing of Python or torch: they get addresses and counts. Short passes run on torch's own threads: the
-libraries are compiled for OpenMP but not linked with it, and find the runtime that torch has loaded. (A pool's thread
-would have to wait for a core on which one of torch's still spins.) Long ones share their work by :func:`parallel`.
+libraries know nothing of Python or torch: they get addresses and counts. They run on torch's own threads: compiled for
+OpenMP but not linked with it, they find the runtime that torch has loaded. (Any other thread would have to wait for a
+core on which one of torch's still spins.)
 """
 
 import ctypes
 import enum
 import logging
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
-from itertools import pairwise
-from typing import TypeVar
 
-import torch
+import torch  # noqa: F401  # its OpenMP runtime must be there before a library is loaded
 
 from bitslice.errors import BitsliceError
-
-T = TypeVar("T")
 
 VARIABLE = "BITSLICE_NATIVE"
 """Environment variable that asks for one :class:`Level` by its value, or for torch alone with ``off``."""
@@ -84,30 +78,3 @@ def library() -> ctypes.CDLL | None:
             have = ", ".join(level.value for level in found) or "none"
             raise BitsliceError(f"{VARIABLE} asks for {wish}, but what is built here and runs on this CPU is: {have}")
     return ctypes.CDLL(library_file(level))
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="bitslice")
-
-
-def parallel(count: int, function: Callable[[int, int], T], grain: int = 1) -> list[T]:
-    """Call ``function(first, last)`` on consecutive pieces of ``range(count)``, on as many threads as torch uses.
-
-    A call into a library releases Python's lock, so that the pieces run side by side; one piece is the caller's own.
-
-    Args:
-        count: length of the range.
-        function: what works on items ``first`` to ``last - 1``.
-        grain: the fewest items that are worth a thread of their own.
-
-    Returns:
-        What the calls return, in the order of their pieces.
-
-    >>> parallel(10, lambda first, last: last - first, grain=100)
-    [10]
-    """
-    pieces = max(1, min(torch.get_num_threads(), count // grain))
-    bounds = [count * piece // pieces for piece in range(pieces + 1)]
-    others = [_pool().submit(function, *ends) for ends in pairwise(bounds[1:])]
-    return [function(bounds[0], bounds[1]), *(other.result() for other in others)]

@@ -128,6 +128,11 @@ static int64_t tiles(const Task *t)
     return (t->wordlines + t->rows - 1) / t->rows;
 }
 
+static int64_t blocks(const Task *t)
+{
+    return (t->images * t->height * t->width + LANES - 1) / LANES;
+}
+
 /* ---- Packing: from codes to bit planes ---- */
 
 /* Positions of a block whose codes are adjacent, for every wordline alike. */
@@ -395,47 +400,55 @@ static void close_block(Block *block)
     free(block->used);
 }
 
-/* Positions of a block. */
-int64_t crossbar_lanes(void)
+/* Adds the converted results of all positions, in blocks. Returns 0 if memory is short. */
+int crossbar_add(const Task *t, int threads)
 {
-    return LANES;
-}
-
-/* Adds the converted results of blocks `first` to `last` - 1. Returns 0 if memory is short. */
-int crossbar_add(const Task *t, int64_t first, int64_t last)
-{
-    Block block;
-    int ready = open_block(t, &block);
-    for (int64_t index = first; ready && index < last; index++) {
-        pack(t, &block, index);
-        for (int64_t job = 0; job < t->jobs;) {
-            v sum[2][RESULT_BITS] = {{{0}}};
-            int32_t output = t->job[job][0];
-            for (; job < t->jobs && t->job[job][0] == output; job++)
-                convert(t, &block, job, sum[t->job[job][2] ^ t->negative]);
-            write_output(t, &block, output, sum[0], sum[1]);
+    int ready = 1;
+#pragma omp parallel num_threads(threads) reduction(&& : ready)
+    {
+        Block block;
+        ready = open_block(t, &block);
+#pragma omp for schedule(dynamic)
+        for (int64_t index = 0; index < blocks(t); index++) {
+            if (!ready)
+                continue;
+            pack(t, &block, index);
+            for (int64_t job = 0; job < t->jobs;) {
+                v sum[2][RESULT_BITS] = {{{0}}};
+                int32_t output = t->job[job][0];
+                for (; job < t->jobs && t->job[job][0] == output; job++)
+                    convert(t, &block, job, sum[t->job[job][2] ^ t->negative]);
+                write_output(t, &block, output, sum[0], sum[1]);
+            }
         }
+        close_block(&block);
     }
-    close_block(&block);
     return ready;
 }
 
-/* Counts the bitline sums of blocks `first` to `last` - 1. Returns 0 if memory is short. */
-int crossbar_statistics(const Task *t, int64_t first, int64_t last)
+/* Counts the bitline sums of all positions. Returns 0 if memory is short. */
+int crossbar_statistics(const Task *t, int threads)
 {
-    Block block;
-    uint32_t *histograms = calloc(8 * (size_t)t->bins, sizeof *histograms);
-    int ready = open_block(t, &block) && histograms;
-    for (int64_t index = first; ready && index < last; index++) {
-        pack(t, &block, index);
-        for (int64_t i = 0; i < t->jobs; i++) {
-            int64_t job = t->order[i];
-            count_sums(t, &block, job, histograms);
-            if (i == t->jobs - 1 || memcmp(t->job[job] + 1, t->job[t->order[i + 1]] + 1, 3 * sizeof(int32_t)))
-                flush(t, job, histograms);
+    int ready = 1;
+#pragma omp parallel num_threads(threads) reduction(&& : ready)
+    {
+        Block block;
+        uint32_t *histograms = calloc(8 * (size_t)t->bins, sizeof *histograms);
+        ready = open_block(t, &block) && histograms;
+#pragma omp for schedule(dynamic)
+        for (int64_t index = 0; index < blocks(t); index++) {
+            if (!ready)
+                continue;
+            pack(t, &block, index);
+            for (int64_t i = 0; i < t->jobs; i++) {
+                int64_t job = t->order[i];
+                count_sums(t, &block, job, histograms);
+                if (i == t->jobs - 1 || memcmp(t->job[job] + 1, t->job[t->order[i + 1]] + 1, 3 * sizeof(int32_t)))
+                    flush(t, job, histograms);
+            }
         }
+        close_block(&block);
+        free(histograms);
     }
-    close_block(&block);
-    free(histograms);
     return ready;
 }
