@@ -174,6 +174,7 @@ def test_geometry_of_a_mapped_network() -> None:
     assert (stem.wordlines, stem.outputs, stem.vectors, stem.signed, stem.cycles) == (27, 16, 1024, True, 16)
     assert (deep.wordlines, deep.row_tiles, deep.arrays, deep.vectors, deep.cycles) == (576, 5, 40, 64, 8)
     assert deep.utilization == 576 * 64 / (640 * 128)
+    assert deep.unused == (640 - 576, 128 - 64)
     assert (head.vectors, head.unfold, head.inputs) == (1, None, 64)
     assert deep.unfold == Unfold((3, 3), (1, 1), (1, 1), (1, 1))
     assert images_at_a_time(list(layers.values()), 2**30) == 2**30 // (16 * 2 * 16 * 1024)

@@ -128,6 +128,12 @@ class MappedLayer:
         return self.groups * self.slices * 2 * self.row_tiles * self.column_tiles
 
     @property
+    def unused(self) -> Pair:
+        """Rows of the last row tile and columns of the last column tile that hold nothing."""
+        rows = self.row_tiles * self.crossbar.rows - self.wordlines
+        return rows, self.column_tiles * self.crossbar.columns - self.outputs
+
+    @property
     def utilization(self) -> float:
         """Share (0 to 1) of the arrays' cells that lie on a used row and a used column; zero weights count as used."""
         held = self.row_tiles * self.crossbar.rows * self.column_tiles * self.crossbar.columns

@@ -177,6 +177,8 @@ def describe(mapped: MappedLayer, sums: LayerSums) -> dict[str, Any]:
         "outputs": mapped.outputs,
         "row_tiles": mapped.row_tiles,
         "arrays": mapped.arrays,
+        "unused_rows": mapped.unused[0],
+        "unused_columns": mapped.unused[1],
         "utilization": mapped.utilization,
         "signed": mapped.signed,
         "vectors": mapped.vectors,
