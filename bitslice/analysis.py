@@ -46,12 +46,13 @@ class Spread:
         return statistics.stdev(self.values) if self.n > 1 else 0.0
 
     def text(self, digits: int = 2, unit: str = "") -> str:
-        """Mean and standard deviation.
+        """Mean and standard deviation; of a single seed, the value alone.
 
-        >>> Spread((1.0, 2.0, 3.0)).text(1, "%").replace("\N{NO-BREAK SPACE}", " ")
-        '2.0 ± 1.0%'
+        >>> Spread((1.0, 2.0, 3.0)).text(1, "%").replace("\N{NO-BREAK SPACE}", " "), Spread((1.0,)).text(1, "%")
+        ('2.0 ± 1.0%', '1.0%')
         """
-        return f"{self.mean:.{digits}f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.deviation:.{digits}f}{unit}"
+        around = f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.deviation:.{digits}f}" if self.n > 1 else ""
+        return f"{self.mean:.{digits}f}{around}{unit}"
 
 
 def spread(records: Iterable[Record], quantity: Callable[[Record], float]) -> Spread:
@@ -112,6 +113,14 @@ def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[
     if not found:
         raise BitsliceError(f"{folder} holds nothing on runs with default settings")
     return found
+
+
+def released(records: Iterable[Record]) -> dict[str, Profile]:
+    """Experiments that have records, in their order, each with the longest profile it has been run in."""
+    profiles: dict[str, list[Profile]] = {name: [] for name in EXPERIMENTS}
+    for record in records:
+        profiles[record.config.experiment].append(record.config.profile)
+    return {name: max(found, key=list(Profile).index) for name, found in profiles.items() if found}
 
 
 def sweeps(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> dict[str, list[Record]]:
@@ -195,12 +204,16 @@ class Front:
         return float(np.interp(accuracy, self.accuracy, self.density))
 
 
+def swept(records: Iterable[Record]) -> list[Record]:
+    """The runs of those seeds that have more than one, whose alphas differ."""
+    return [run for runs in by_seed(records).values() if len(runs) > 1 for run in runs]
+
+
 def fronts(records: Iterable[Record]) -> dict[int, Front]:
-    """Front in accuracy and mean density of every seed that was swept; a seed with a single run has none."""
+    """Front in accuracy and mean density of every seed that was swept."""
     return {
         seed: Front.of((run.accuracy, run.mean_density) for run in runs)
-        for seed, runs in by_seed(records).items()
-        if len(runs) > 1
+        for seed, runs in by_seed(swept(records)).items()
     }
 
 
@@ -344,25 +357,20 @@ def verdict(value: Spread, claimed: float) -> str:
     return "within the spread" if value.mean + value.deviation >= claimed else "does not hold"
 
 
-def mnist_claims(records: Sequence[Record]) -> list[Claim]:
-    """The paper's claims against the released MNIST records.
-
-    Raises:
-        BitsliceError: if the records lack one of the methods.
-    """
-    runs = {method: select(records, "mnist", method) for method in (Method.PRUNED, Method.L1, Method.BL1, Method.BL0)}
+def claims(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> list[Claim]:
+    """The paper's claims against the records of one experiment; a claim whose records are missing is left out."""
+    runs = {method: select(records, experiment, method, profile) for method in Method}
     default = {method: at_default_alpha(found) for method, found in runs.items()}
-    for method, found in default.items():
-        if not found:
-            raise BitsliceError(f"no released MNIST records for method {method.value}")
-    claims = []
+    found = []
     for method, label in ((Method.PRUNED, "pruning alone"), (Method.L1, "L1")):
         pairs = paired(default[method], default[Method.BL1])
+        if not pairs:
+            continue
         ratio = Spread(tuple(theirs.mean_density / ours.mean_density for theirs, ours in pairs))
         lost = Spread(tuple(theirs.accuracy - ours.accuracy for theirs, ours in pairs))
-        claims.append(
+        found.append(
             Claim(
-                f"Sparser slices than {label}, authors' settings",
+                f"Sparser slices than {label}, at the default alphas",
                 "about 2x",
                 f"{ratio.text()}x, with accuracy lower by {lost.text()} points",
                 ratio.n,
@@ -370,10 +378,13 @@ def mnist_claims(records: Sequence[Record]) -> list[Claim]:
             )
         )
     for method, label in ((Method.BL1, "Sparser slices"), (Method.BL0, "Our variant, bit-slice L0: sparser slices")):
-        level = spread(default[method], lambda r: r.accuracy).mean
+        chosen = at_default_alpha(swept(runs[method]))
+        if not chosen:
+            continue
+        level = spread(chosen, lambda r: r.accuracy).mean
         equal = density_ratio(runs[Method.L1], runs[method], level)
         if equal is not None:
-            claims.append(
+            found.append(
                 Claim(
                     f"{label} than L1 at equal accuracy ({level:.2f}%)",
                     "about 2x",
@@ -382,10 +393,10 @@ def mnist_claims(records: Sequence[Record]) -> list[Claim]:
                     verdict(equal, 2),
                 )
             )
-    for name, bits in CLAIMED_BITS.items():
+    for name, bits in CLAIMED_BITS.items() if default[Method.BL1] else ():
         bound = slice_bits(default[Method.BL1], name, "bound")
         observed = slice_bits(default[Method.BL1], name, "observed")
-        claims.append(
+        found.append(
             Claim(
                 f"ADC bits that convert slice {name} without loss",
                 str(bits),
@@ -394,7 +405,7 @@ def mnist_claims(records: Sequence[Record]) -> list[Claim]:
                 "holds" if max(observed.values) <= bits else "does not hold",
             )
         )
-    return claims
+    return found
 
 
 def paired(a: Iterable[Record], b: Iterable[Record]) -> list[tuple[Record, Record]]:

@@ -36,11 +36,19 @@ SLICE_COLOURS = {"B3": "#D55E00", "B2": "#E69F00", "B1": "#56B4E9", "B0": "#0072
 METHOD_COLOURS = {"quantized": "#777777", "pruned": "#999999", "l1": "#0072B2", "bl1": "#D55E00", "bl0": "#009E73"}
 METHOD_MARKERS = {"quantized": "D", "pruned": "s", "l1": "o", "bl1": "^", "bl0": "v"}
 METHOD_NAMES = {
+    "float": "Float",
     "quantized": "Quantized",
     "pruned": "Pruned",
     "l1": "L1",
     "bl1": "Bit-slice L1",
     "bl0": "Bit-slice L0 (ours)",
+}
+
+EXPERIMENT_NAMES = {
+    "mnist": "MNIST, perceptron",
+    "cifar10-resnet20": "CIFAR-10, ResNet-20",
+    "cifar10-vgg11": "CIFAR-10, VGG-11",
+    "cifar10-vgg11-bn": "CIFAR-10, VGG-11 with batch norm",
 }
 
 

@@ -17,6 +17,7 @@ from bitslice.crossbar.mapping import MappedLayer
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.crossbar.tolerance import ToleranceReport
+from bitslice.experiments import Method
 from bitslice.figures import METHOD_NAMES
 from bitslice.records import Record
 
@@ -37,15 +38,21 @@ def claims(found: Iterable[Claim]) -> list[dict[str, Any]]:
 
 
 def methods(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
-    """The paper's table: a row a method, runs of equal alpha, mean and standard deviation over seeds."""
+    """The paper's table: a row a method, runs of equal alpha, mean and standard deviation over seeds.
+
+    Args:
+        runs: by method; a float network has no slices.
+    """
     rows = []
     for method, records in runs.items():
         alpha = records[0].config.alpha
         row = {"Method": METHOD_NAMES[method], "alpha": "–" if alpha is None else f"{alpha:g}", "n": len(records)}
         row["Accuracy"] = spread(records, lambda r: r.accuracy).text()
+        sliced = records[0].config.method is not Method.FLOAT
         for place, name in enumerate(CLAIMED_BITS):
-            row[name] = spread(records, lambda r, place=place: r.density[place]).text()  # type: ignore[misc]
-        row["Mean"] = spread(records, lambda r: r.mean_density).text()
+            shares = spread(records, lambda r, k=place: r.density[k]) if sliced else None  # type: ignore[misc]
+            row[name] = _text(shares)
+        row["Mean"] = _text(spread(records, lambda r: r.mean_density) if sliced else None)
         rows.append(row)
     return rows
 
@@ -91,8 +98,7 @@ def _with_verdict(ratio: Spread | None) -> str:
 
 
 def _text(value: Spread | None) -> str:
-    """Mean and spread; the value alone where there is but one."""
-    return "–" if value is None else value.text() if value.n > 1 else f"{value.mean:.2f}"
+    return "–" if value is None else value.text()
 
 
 def beside_released(live: Iterable[Record], released: Sequence[Record]) -> list[dict[str, Any]]:

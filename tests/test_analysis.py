@@ -11,6 +11,7 @@ from bitslice import analysis, tables
 from bitslice.analysis import Front, Spread
 from bitslice.errors import BitsliceError
 from bitslice.experiments import EXPERIMENTS, InputScaling, Method, Profile, mnist
+from bitslice.figures import EXPERIMENT_NAMES
 from bitslice.records import Record
 
 
@@ -123,10 +124,11 @@ def test_no_point_beats_the_front(points: list[tuple[float, float]]) -> None:
 
 def test_claims_are_judged_by_mean_and_spread() -> None:
     runs = [record(Method.PRUNED, seed, None, 97.5, 10.0 + seed / 10) for seed in (0, 1)]
-    claims = analysis.mnist_claims([*runs, *sweep(Method.L1, 3.0), *sweep(Method.BL1, 2.0), *sweep(Method.BL0, 1.0)])
+    sweeps = [*sweep(Method.L1, 3.0), *sweep(Method.BL1, 2.0), *sweep(Method.BL0, 1.0)]
+    claims = analysis.claims([*runs, *sweeps], "mnist")
     verdicts = {claim.claim: claim.verdict for claim in claims}
-    assert verdicts["Sparser slices than L1, authors' settings"] == "does not hold"
-    assert verdicts["Sparser slices than pruning alone, authors' settings"] == "does not hold"
+    assert verdicts["Sparser slices than L1, at the default alphas"] == "does not hold"
+    assert verdicts["Sparser slices than pruning alone, at the default alphas"] == "does not hold"
     (equal,) = (name for name in verdicts if name.startswith("Sparser slices than L1 at equal"))
     (ours,) = (name for name in verdicts if name.startswith("Our variant"))
     assert (verdicts[equal], verdicts[ours]) == ("does not hold", "holds")
@@ -136,12 +138,28 @@ def test_claims_are_judged_by_mean_and_spread() -> None:
 
 def test_an_adc_claim_holds_when_every_seed_keeps_it() -> None:
     runs = [record(method, 0, None, 97.5, 5.0, top=1) for method in Method if method.finetunes]
-    assert [claim.verdict for claim in analysis.mnist_claims(runs)[-4:]] == ["holds"] * 4
+    assert [claim.verdict for claim in analysis.claims(runs, "mnist")[-4:]] == ["holds"] * 4
 
 
-def test_missing_methods_are_named() -> None:
-    with pytest.raises(BitsliceError, match="no released MNIST records for method pruned"):
-        analysis.mnist_claims(sweep(Method.L1, 1.0))
+def test_claims_without_records_are_left_out() -> None:
+    assert analysis.claims(sweep(Method.L1, 1.0), "mnist") == []
+    lone = analysis.claims([record(Method.BL1, 0, None, 97.5, 5.0)], "mnist")
+    assert [claim.claim[:8] for claim in lone] == ["ADC bits"] * 4
+    assert analysis.claims(sweep(Method.L1, 1.0), "cifar10-resnet20", Profile.CPU) == []
+
+
+def test_released_experiments_come_with_their_longest_profile() -> None:
+    paper = record(Method.BL1, 0, None, 97.5, 5.0)
+    quick = replace(paper, config=mnist(Method.BL1, Profile.QUICK))
+    cifar = replace(paper, config=EXPERIMENTS["cifar10-resnet20"](Method.FLOAT, Profile.CPU))
+    found = analysis.released([cifar, paper, quick])
+    assert list(found.items()) == [("mnist", Profile.PAPER), ("cifar10-resnet20", Profile.CPU)]
+    assert found.keys() <= EXPERIMENT_NAMES.keys() == EXPERIMENTS.keys()
+
+
+def test_a_seed_with_one_run_was_not_swept() -> None:
+    runs = sweep(Method.L1, 3.0)
+    assert analysis.swept([*runs, record(Method.L1, 7, None, 97, 5)]) == runs
 
 
 def test_nothing_to_average_is_an_error() -> None:
@@ -151,13 +169,20 @@ def test_nothing_to_average_is_an_error() -> None:
 
 def test_one_seed_has_no_spread() -> None:
     assert Spread((2.0,)).deviation == 0.0
+    assert Spread((2.0,)).text(1) == "2.0"
 
 
 def test_the_method_table_has_a_row_a_method() -> None:
     runs = {"l1": analysis.at_default_alpha(sweep(Method.L1, 3.0)), "pruned": [record(Method.PRUNED, 0, None, 97, 9)]}
     rows = tables.methods(runs)
     assert [(row["Method"], row["alpha"], row["n"]) for row in rows] == [("L1", "10", 2), ("Pruned", "–", 1)]
-    assert rows[1]["B3"].startswith("9.00")
+    assert rows[1]["B3"] == "9.00"
+
+
+def test_a_float_network_has_no_densities_in_the_method_table() -> None:
+    lone = replace(record(Method.FLOAT, 0, None, 98.5, 0), final={"accuracy": 98.5})
+    (row,) = tables.methods({"float": [lone]})
+    assert (row["Accuracy"], row["B3"], row["Mean"]) == ("98.50", "–", "–")
 
 
 def test_the_adc_table_shows_claim_bits_and_saving() -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bitslice.analysis import at_default_alpha
 from bitslice.experiments import Method
 from bitslice.figures import INK, METHOD_COLOURS, Page, record_links
-from bitslice.plots import idea, mnist, regularizer, slices
+from bitslice.plots import idea, methods, regularizer, slices
 from tests.test_analysis import record, sweep
 
 
@@ -124,15 +124,15 @@ def test_regularizer_figures_label_their_axes() -> None:
     assert "2 of 3 not zero" in texts(figures[-1])
 
 
-def test_mnist_figures_draw_every_method() -> None:
+def test_figures_of_methods_draw_every_method() -> None:
     sweeps = {"l1": sweep(Method.L1, 3.0), "bl1": sweep(Method.BL1, 1.5)}
     pruned = {"pruned": [record(Method.PRUNED, 0, None, 97.5, 10)]}
-    density = mnist.density_by_method(pruned | {m: at_default_alpha(runs) for m, runs in sweeps.items()})
+    density = methods.density_by_method(pruned | {m: at_default_alpha(runs) for m, runs in sweeps.items()})
     assert "Bit-slice L1 (n=2)" in texts(density)
-    front = mnist.accuracy_against_density(sweeps, pruned, live=pruned["pruned"])
+    front = methods.accuracy_against_density(sweeps, pruned, live=pruned["pruned"])
     assert "live runs" in texts(front)
     assert "test accuracy (%)" in texts(front)
-    curves = mnist.training_curves(
+    curves = methods.training_curves(
         {"quantized": record(Method.QUANTIZED, 0, None, 97, 9), "bl1": record(Method.BL1, 0, None, 97, 5)}
     )
-    assert max(curves.axes[0].lines[1].get_xdata()) == 4  # fine-tuning follows the two epochs of pre-training
+    assert max(curves.axes[0].lines[1].get_xdata()) == 102  # two epochs of fine-tuning follow 100 of pre-training

@@ -113,7 +113,7 @@ def test_training_depends_on_the_quantizer_and_on_no_plot() -> None:
 def test_a_notebook_depends_on_its_own_plots_only() -> None:
     found = notebook_sources(ROOT / "notebooks/regularizer.ipynb")
     assert "bitslice/plots/regularizer.py" in found
-    assert "bitslice/plots/mnist.py" not in found
+    assert "bitslice/plots/methods.py" not in found
 
 
 def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +130,8 @@ def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: 
     for method in (Method.L1, Method.BL1):
         assert {row["alpha"] for row in paper if row["method"] == method.value} == set(SWEEPS["mnist"][method])
     for row in rows:
-        assert row["mean_density"] == pytest.approx(sum(row["density"]) / 4)
+        if row["method"] != "float":
+            assert row["mean_density"] == pytest.approx(sum(row["density"]) / 4)
         assert 0 <= row["accuracy"] <= 100
 
 

@@ -1,4 +1,4 @@
-"""Figures of the page on MNIST."""
+"""Figures that compare the methods of one experiment."""
 
 from collections.abc import Mapping, Sequence
 
@@ -139,10 +139,10 @@ def training_curves(runs: Mapping[str, Record]) -> Figure:
     """Training accuracy and mean slice density over the epochs of pre-training and fine-tuning.
 
     Args:
-        runs: one record a method, the quantized network's among them.
+        runs: one record a method, all of one experiment and profile.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-    offset = len(runs["quantized"].epochs["epoch"])
+    offset = next(iter(runs.values())).config.pretrain.epochs
     for method, record in runs.items():
         epochs = [epoch + (0 if method == "quantized" else offset) for epoch in record.epochs["epoch"]]
         left.plot(epochs, record.epochs["accuracy"], color=METHOD_COLOURS[method], label=METHOD_NAMES[method])
