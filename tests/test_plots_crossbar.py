@@ -165,7 +165,7 @@ def test_bits_stand_beside_the_claim() -> None:
 def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() -> None:
     figure = crossbar.accuracy_by_setting({"mnist": reports(), "cifar10-resnet20": {"bl1": reports()["bl1"]}})
     first, second = figure.axes
-    assert (first.get_title(), second.get_title()) == ("mnist", "cifar10-resnet20")
+    assert (first.get_title(), second.get_title()) == ("MNIST, perceptron", "CIFAR-10, ResNet-20")
     assert [label.get_text() for label in first.get_xticklabels()] == ["ideal", "4", "3,3,3,1", "2"]
     assert points(first) == pytest.approx([98, 97.4, 50])
     assert points(first, 1) == pytest.approx([97.5, 97.3, 72, 60])

@@ -12,7 +12,7 @@ from bitslice.analysis import CLAIMED_BITS, accuracies, setting_name, slice_bits
 from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.crossbar.tolerance import ToleranceReport
-from bitslice.figures import INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
+from bitslice.figures import EXPERIMENT_NAMES, INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.records import Record
 
 KIND_NAMES = {
@@ -131,7 +131,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
                 elinewidth=0.8,
             )
         panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
-        panel.set_title(experiment)
+        panel.set_title(EXPERIMENT_NAMES[experiment])
         panel.set_ylabel("test accuracy (%)")
         panel.legend(loc="lower left")
     panels[-1, 0].set_xlabel("ADC bits: of all slices, or of B0,B1,B2,B3")
@@ -147,7 +147,7 @@ def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceRe
     figure = plt.figure(figsize=(9.5, 5.6 * len(reports)))
     parts = figure.subfigures(len(reports), 1, squeeze=False)[:, 0]
     for part, (experiment, methods) in zip(parts, reports.items(), strict=True):
-        part.suptitle(experiment, fontsize=12)
+        part.suptitle(EXPERIMENT_NAMES[experiment], fontsize=12)
         panels = part.subplots(2, 3, sharey=True).flat
         for panel, (kind, name) in zip(panels, KIND_NAMES.items(), strict=False):
             for shift, (method, found) in enumerate(methods.items()):
