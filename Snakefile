@@ -20,12 +20,24 @@ TRAINING = closure("import bitslice.training")
 CROSSBAR = closure("import bitslice.crossbar.report, bitslice.crossbar.tolerance")
 RELEASED = sorted(map(str, Path("results").rglob("*.json"))) + sorted(map(str, Path("results").rglob("*.npz")))
 
-# What each notebook draws, and whether it shows the live runs beside the released ones.
+
+
+def network_page(name, experiment):
+    """A page on one CIFAR-10 network: it draws nothing without records, and checks one of them on the real images."""
+    drawn = ["density", "front", "training"] if list(Path("results", experiment).glob("quantized-*.json")) else []
+    # The images are a download of 139 MB: a book at smoke size goes without the check.
+    check = dict(data=[], options="-p images 0") if PROFILE == "smoke" else dict(data=CIFAR10)
+    return {name: dict(figures=[f"{name}_{figure}" for figure in drawn], live=False) | check}
+
+
+# What each notebook draws, whether it shows the live runs beside the released ones, and the data it needs if not MNIST.
 NOTEBOOKS = {
     "index": dict(figures=["idea"], live=False),
     "slices": dict(figures=["slices_weight", "slices_density"], live=False),
     "regularizer": dict(figures=["regularizer_pull", "regularizer_stall", "regularizer_codes"], live=False),
     "mnist": dict(figures=["mnist_density", "mnist_front", "mnist_training"], live=True),
+    **network_page("resnet20", "cifar10-resnet20"),
+    "layers": dict(figures=["layers_density", "layers_left"], live=False),
     "adc": dict(figures=["adc_columns", "adc_sums", "adc_bits"], live=False),
     "crossbar": dict(figures=["crossbar_accuracy"], live=False),
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
@@ -204,21 +216,21 @@ for notebook in NOTEBOOKS:
             f"notebooks/{notebook}.ipynb",
             notebook_sources(Path(f"notebooks/{notebook}.ipynb")),
             RELEASED,
-            MNIST,
+            NOTEBOOKS[notebook].get("data", MNIST),
             LIVE_RUNS if NOTEBOOKS[notebook]["live"] else [],
         output:
             f"build/executed/{notebook}.ipynb",
             figure_files(notebook),
         params:
             notebook=notebook,
-            live=f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else "",
+            options=f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", ""),
         threads: 1
         resources:
             mem_mb=4000,
             runtime=30,
             kernel=1,
         shell:
-            "BITSLICE_FIGURES=figures bitslice notebook {params.notebook} {params.live} --out {output[0]}"
+            "BITSLICE_FIGURES=figures bitslice notebook {params.notebook} {params.options} --out {output[0]}"
 
 
 rule html:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitslice import analysis, tables
-from bitslice.analysis import Front, Spread
+from bitslice.analysis import Front, Layer, Spread
 from bitslice.errors import BitsliceError
 from bitslice.experiments import EXPERIMENTS, InputScaling, Method, Profile, mnist
 from bitslice.figures import EXPERIMENT_NAMES
@@ -160,6 +160,26 @@ def test_released_experiments_come_with_their_longest_profile() -> None:
 def test_a_seed_with_one_run_was_not_swept() -> None:
     runs = sweep(Method.L1, 3.0)
     assert analysis.swept([*runs, record(Method.L1, 7, None, 97, 5)]) == runs
+
+
+def test_layers_are_averaged_over_seeds_without_biases() -> None:
+    runs = [record(Method.BL1, seed, None, 97.0, 4.0 + 2 * seed) for seed in (0, 1)]
+    runs[0].final["layers"]["1.bias"] = {"size": 100, "density": [50.0] * 4}
+    (layer,) = analysis.layers(runs)
+    assert (layer.name, layer.size, layer.density) == ("1.weight", 78400, (5.0,) * 4)
+    assert layer.mean_density == 5.0
+    assert layer.cells == pytest.approx(4 * 78400 * 0.05)
+
+
+def test_the_finding_on_layers_names_the_dense_and_the_one_that_gave_most() -> None:
+    pruned = [Layer("big", 900, (10.0,) * 4), Layer("small", 100, (50.0,) * 4)]
+    variant = [Layer("big", 900, (4.0,) * 4), Layer("small", 100, (44.0,) * 4)]
+    text = analysis.layers_finding(pruned, variant, "bit-slice L1")
+    assert "from 4.0% (`big`) to 44.0% (`small`)" in text
+    assert "hold 10% of the weights and 55% of the set cells" in text  # 44 of 36 + 44
+    assert "empties 43% of the cells" in text  # 60 of 140
+    assert "90% of these were in `big`, which holds 90% of the weights" in text
+    assert analysis.layers_finding(variant, pruned, "L1").endswith("no fewer cells set than pruning alone.")
 
 
 def test_nothing_to_average_is_an_error() -> None:

@@ -25,6 +25,8 @@ PAGES = (
     "slices",
     "regularizer",
     "mnist",
+    "resnet20",
+    "layers",
     "adc",
     "crossbar",
     "nonideal",

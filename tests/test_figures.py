@@ -6,14 +6,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-from bitslice.analysis import at_default_alpha
+from bitslice.analysis import Layer, at_default_alpha
 from bitslice.experiments import Method
 from bitslice.figures import INK, METHOD_COLOURS, Page, record_links
-from bitslice.plots import idea, methods, regularizer, slices
+from bitslice.plots import idea, layers, methods, regularizer, slices
 from tests.test_analysis import record, sweep
 
 
@@ -136,3 +137,22 @@ def test_figures_of_methods_draw_every_method() -> None:
         {"quantized": record(Method.QUANTIZED, 0, None, 97, 9), "bl1": record(Method.BL1, 0, None, 97, 5)}
     )
     assert max(curves.axes[0].lines[1].get_xdata()) == 102  # two epochs of fine-tuning follow 100 of pre-training
+
+
+def test_layers_stand_beside_the_pruned_network() -> None:
+    def network(density: float, names: tuple[str, ...]) -> list[Layer]:
+        return [Layer(name, 100, (density, 0.0, density, density)) for name in names]
+
+    networks = {
+        "mnist": {method: network(20, ("1.weight", "3.weight")) for method in ("pruned", "l1", "bl1")},
+        "cifar10-resnet20": {"pruned": network(20, ("0.weight",)), "bl1": network(10, ("0.weight",))},
+    }
+    dense = layers.density_by_layer(networks)
+    assert "CIFAR-10, ResNet-20" in texts(dense)
+    assert [line.get_xdata()[0] for line in dense.axes[1].lines] == [50.0] * 3  # each of two equal layers
+    left = layers.left_after_pruning(networks)
+    (*_, absent, bl1) = left.axes
+    assert not absent.axison  # L1 has no records there
+    shares = {line.get_label(): line.get_xdata() for line in bl1.lines}
+    assert list(shares["B3"]) == [50.0]
+    assert np.isnan(shares["B2"]).all()  # nothing was left to empty
