@@ -12,7 +12,7 @@ from bitslice.crossbar.reference import digits
 from bitslice.slices import to_slices
 
 #: Elements of the largest intermediate product.
-CHUNK = 1 << 24
+CHUNK = 1 << 22
 
 
 def unfolded(codes: Tensor, unfold: Unfold, padding: int) -> Tensor:
