@@ -1,13 +1,36 @@
-"""Writing files so that a killed process or a full disk never leaves half of one."""
+"""Files: written so that a killed process or a full disk never leaves half of one, and read back with clear errors."""
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from bitslice.errors import BitsliceError
+
+T = TypeVar("T")
+
+
+def read_json(path: Path, kind: str, build: Callable[[dict[str, Any]], T]) -> T:
+    """What ``build`` makes of a JSON file.
+
+    Args:
+        path: the file.
+        kind: what it should be, for the errors.
+        build: from the file's object; may raise what a wrong object makes it raise.
+
+    Raises:
+        BitsliceError: if there is no such file, or it is not of this kind.
+    """
+    try:
+        return build(json.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise BitsliceError(f"no {kind} at {path}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BitsliceError(f"{path} is not a {kind}: {error}") from error
 
 
 @contextmanager

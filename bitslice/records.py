@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bitslice import models
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, Method
-from bitslice.files import atomic_write, sha256
+from bitslice.files import atomic_write, read_json, sha256
 from bitslice.quantizer import FixedPoint, quantize, quantized_tensors
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -145,13 +145,9 @@ def read(path: Path) -> Record:
     Raises:
         BitsliceError: if there is none, or the file is not one.
     """
-    try:
-        fields = json.loads(path.read_text())
-        return Record(path=path, **{**fields, "config": Config.from_dict(fields["config"])})
-    except FileNotFoundError as error:
-        raise BitsliceError(f"no record at {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BitsliceError(f"{path} is not a record: {error}") from error
+    return read_json(
+        path, "record", lambda fields: Record(path=path, **{**fields, "config": Config.from_dict(fields["config"])})
+    )
 
 
 def read_all(folder: Path = RELEASED) -> list[Record]:

@@ -1,7 +1,6 @@
 """Everything a crossbar makes of a network: mapping, bitline sums, and accuracy and cost of every ADC setting."""
 
 import importlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from bitslice.crossbar.mapping import MappedLayer, map_network
 from bitslice.crossbar.network import deploy, images_at_a_time
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled
 from bitslice.errors import BitsliceError
+from bitslice.files import read_json
 
 STANDARD: tuple[tuple[int | None, ...], ...] = (
     (None, None, None, None),
@@ -134,12 +134,7 @@ def read(path: Path) -> Report:
     Raises:
         BitsliceError: if there is none, or the file is not one.
     """
-    try:
-        return Report.from_dict(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise BitsliceError(f"no report at {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BitsliceError(f"{path} is not a report: {error}") from error
+    return read_json(path, "report", Report.from_dict)
 
 
 def load(mapped: MappedLayer) -> LayerLoad:

@@ -1,6 +1,5 @@
 """Accuracy against how far cells and bitlines depart from the ideal, one kind of departure at a time."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from bitslice.crossbar.mapping import map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.report import correct
-from bitslice.errors import BitsliceError
+from bitslice.files import read_json
 
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "variation": (0.05, 0.1, 0.2, 0.4),
@@ -85,12 +84,7 @@ def read(path: Path) -> ToleranceReport:
     Raises:
         BitsliceError: if there is none, or the file is not one.
     """
-    try:
-        return ToleranceReport.from_dict(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise BitsliceError(f"no tolerance report at {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BitsliceError(f"{path} is not a tolerance report: {error}") from error
+    return read_json(path, "tolerance report", ToleranceReport.from_dict)
 
 
 def _percent(measured: Tolerance) -> str:
