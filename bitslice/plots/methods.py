@@ -13,7 +13,7 @@ from bitslice.figures import METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE
 from bitslice.records import Record
 
 UPPER_END = 1.25
-"""Points of accuracy below the best run that the closer view of a sweep shows."""
+"""Points of accuracy that the closer view shows below the best run of every sweep."""
 
 
 def density_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
@@ -93,9 +93,9 @@ def accuracy_against_density(
                 annotation_clip=True,
             )
     everything = [record for records in [*sweeps.values(), *references.values()] for record in records]
-    best = max(record.accuracy for record in everything)
-    close = [record.mean_density for record in everything if record.accuracy > best - UPPER_END]
-    end.set_xlim(best - UPPER_END, best + 0.1)
+    low = min(max(record.accuracy for record in records) for records in (sweeps or references).values()) - UPPER_END
+    close = [record.mean_density for record in everything if record.accuracy > low]
+    end.set_xlim(low, max(record.accuracy for record in everything) + 0.1)
     end.set_ylim(0.8 * min(close), 1.1 * max(close))
     whole.set_ylim(bottom=0)
     whole.set_ylabel("mean slice density (% non-zero)")
