@@ -408,7 +408,11 @@ Sweep = dict[Method, tuple[float, ...]]
 
 #: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
 _PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
-_RESNET20_SWEEP: Sweep = {Method.L1: (5.0, 20.0, 60.0, 200.0), Method.BL1: (0.2, 0.5, 2.0, 5.0), Method.BL0: _PRICES}
+_RESNET20_SWEEP: Sweep = {
+    Method.L1: (20.0, 50.0, 100.0, 200.0),
+    Method.BL1: (0.05, 0.1, 0.2, 0.5),
+    Method.BL0: _PRICES,
+}
 #: VGG-11's means run over 36 times as many weights, so the same alpha pulls each of them 36 times less.
 _VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.5, 5.0, 50.0), Method.BL0: _PRICES}
 

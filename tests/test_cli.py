@@ -116,14 +116,14 @@ class TestResults:
     ) -> None:
         assert main(["results", str(trained.folder), "--json"]) == 0
         listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [entry["method"] for entry in listed] == ["bl1", "l1", "pruned", "quantized"]
+        assert [entry["method"] for entry in listed] == ["bl0", "bl1", "l1", "pruned", "quantized"]
         for entry in listed:
             record = trained.records[Method(entry["method"])]
             assert entry["experiment"] == "mnist"
             assert entry["network"] == "mlp"
             assert entry["profile"] == "smoke"
             assert entry["seed"] == 0
-            assert entry["alpha"] == {"bl1": 0.5, "l1": 10.0}.get(entry["method"])
+            assert entry["alpha"] == {"bl0": 32.0, "bl1": 0.5, "l1": 10.0}.get(entry["method"])
             assert entry["accuracy"] == record.accuracy
             assert entry["density"] == record.density
             assert len(entry["density"]) == 4
@@ -133,9 +133,9 @@ class TestResults:
     def test_table_has_one_line_a_record(self, capsys: pytest.CaptureFixture[str], trained: Trained) -> None:
         assert main(["results", str(trained.folder)]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 4
-        assert "bl1-s0.json" in lines[0]
-        assert f"{trained.records[Method.BL1].accuracy:.2f}%" in lines[0]
+        assert len(lines) == 5
+        assert "bl1-s0.json" in lines[1]
+        assert f"{trained.records[Method.BL1].accuracy:.2f}%" in lines[1]
 
     @pytest.mark.parametrize("unbuffered", ["", "1"])
     def test_reader_that_leaves_early_is_no_error(

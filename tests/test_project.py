@@ -72,8 +72,8 @@ def test_bitslice_commands_in_the_pages_parse(page: str) -> None:
         parser().parse_args(command.split("#")[0].split())
 
 
-def test_the_readmes_snippet_trains_a_network() -> None:
-    (snippet,) = blocks(README, "python")
+def test_the_readmes_snippets_train_a_network_and_put_it_on_crossbars() -> None:
+    snippet, simulation = blocks(README, "python")
     assert len([line for line in snippet.splitlines() if "bitslice." in line]) <= 5
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -88,6 +88,8 @@ def test_the_readmes_snippet_trains_a_network() -> None:
     }
     exec(snippet, names)
     assert criterion_of(model, x, y) < 0.5 * before
+    exec(simulation, names | {"images": x})
+    assert criterion_of(model, x, y) < 0.5 * before  # the network itself stays as it is
 
 
 def criterion_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
