@@ -137,7 +137,7 @@ def test_the_slurm_profile_plans_the_same_graph(project: Path) -> None:
         command, cwd=project, env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^finetune +75$", done.stdout, flags=re.MULTILINE)
+    assert re.search(r"^finetune +100$", done.stdout, flags=re.MULTILINE)
 
 
 class Links(HTMLParser):
