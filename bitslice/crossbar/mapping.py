@@ -161,16 +161,17 @@ class MappedLayer:
         Raises:
             BitsliceError: if an input is negative though none was when the layer was mapped.
         """
-        if not self.signed and bool((x < 0).any()):
+        if not self.signed and x.numel() and bool(x.amin() < 0):
             raise BitsliceError(
                 f"layer {self.name!r} has a negative input, but had none when it was mapped: map it with more images"
             )
         image = x.flatten(0, -2).T[None, :, None] if self.unfold is None else x
-        codes = (image / self.input_step).to(torch.int32)
+        # What is never negative goes straight to the type in which it enters.
+        codes = (image * self.input_step.reciprocal()).to(torch.int32 if self.signed else word_type(self.input_bits))
         return [
             Phase(
                 sign,
-                words.to(torch.uint8 if bits <= 8 else torch.uint16).contiguous(),
+                words.to(word_type(bits)).contiguous(),
                 bits,
                 2**self.input_bits if bits > self.input_bits else 0,
             )
@@ -213,6 +214,11 @@ class MappedLayer:
         """Which bitlines an ADC can change, bool in the shape of :meth:`bounds`; an exact product covers the rest."""
         bounds = self.bounds()
         return torch.stack([adc.changes(bounds[:, :, :, k]) for k, adc in enumerate(adcs)], dim=3)
+
+
+def word_type(bits: int) -> torch.dtype:
+    """Smallest unsigned type for words of ``bits``."""
+    return torch.uint8 if bits <= 8 else torch.uint16
 
 
 def layer_name(tensor: QuantizedTensor) -> str:
