@@ -354,7 +354,7 @@ def cifar10(
         BitsliceError: as :func:`mnist`.
     """
     name = f"cifar10-{network.replace('_', '-')}"
-    epochs = (24, 5) if network == "resnet20" else (12, 3)
+    epochs = (24, 5) if network == "resnet20" else (15, 3)
     authors = Stage(150, 0.05, 0.9, 128, RegularizerKind.L1, 20.0, Schedule.HALVING)
     short = replace(authors, schedule=Schedule.ONE_CYCLE, nesterov=True)
     smoke = replace(short, epochs=1, batch_size=32)
