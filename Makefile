@@ -40,9 +40,9 @@ reproduce: $(READY) ## Train every run of EXPERIMENT; at the paper's size with P
 	@$(SNAKEMAKE) reproduce $(if $(filter mnist,$(EXPERIMENT)),book)
 	@echo "The runs are in build/runs/$(EXPERIMENT)/$(PROFILE)/"
 
-crossbar: $(READY) ## Simulate every released network on crossbars; reports in build/crossbar
+crossbar: $(READY) ## Simulate every released network on crossbars; reports in build/simulations
 	@$(SNAKEMAKE) crossbar
-	@echo "The reports are in build/crossbar/"
+	@echo "The reports are in build/simulations/"
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)

@@ -15,11 +15,11 @@ CIFAR10 = [f"data/cifar-10-batches-bin/{part}.bin" for part in (*(f"data_batch_{
 # Small networks are fastest on one thread; convolutions use what there is.
 THREADS = {"mnist": 1}
 SEEDS = {"mnist": 5}
-METHODS = ["quantized", "pruned", "l1", "bl1", "bl0"]
+METHODS = [method for method in Method if method is not Method.FLOAT]
 TRAINING = closure("import bitslice.training")
 CROSSBAR = closure("import bitslice.crossbar.report, bitslice.crossbar.tolerance")
-RELEASED = sorted(map(str, Path("results").rglob("*.json"))) + sorted(map(str, Path("results").rglob("*.npz")))
-
+RELEASED = [str(path) for path in sorted(Path("results").rglob("*.*"))]
+SIMULATED = [str(path) for path in sorted(Path("simulations").rglob("*.json"))]
 
 
 def network_page(name, experiment):
@@ -45,19 +45,21 @@ NOTEBOOKS = {
     "status": dict(figures=[], live=True),
 }
 LIVE = f"build/runs/mnist/{PROFILE}"
-LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=METHODS)
+LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])
 
 # Runs with released integer weights, as experiment/name, and on how many test images each report looks.
 RELEASED_RUNS = sorted(path[len("results/") : -len(".npz")] for path in RELEASED if path.endswith(".npz"))
-REPORT = {"mnist": "--observed-images 1000", "cifar10-resnet20": "--images 1000 --observed-images 50"}
-TOLERANCE = {"mnist": "--images 2000"}
+OPTIONS = {
+    "report": {"mnist": "--observed-images 1000", "cifar10-resnet20": "--images 1000 --observed-images 50"},
+    "tolerance": {"mnist": "--images 2000"},
+}
 
 
 def tolerates(run):
     """Whether a run is one of those whose tolerance is studied: fine-tuned, at its default alpha, one of three seeds."""
     experiment, name = run.split("/")
     method, *alpha, seed = name.split("-")
-    return experiment in TOLERANCE and method not in ("quantized", "float") and not alpha and int(seed[1:]) < 3
+    return experiment in OPTIONS["tolerance"] and method not in ("quantized", "float") and not alpha and int(seed[1:]) < 3
 
 
 def figure_files(notebook):
@@ -75,7 +77,7 @@ def run_names(experiment):
     function = EXPERIMENTS[experiment]
     profile = Profile(PROFILE)
     configs = [
-        function(Method(method), profile, seed=seed) for seed in range(SEEDS.get(experiment, 2)) for method in METHODS
+        function(method, profile, seed=seed) for seed in range(SEEDS.get(experiment, 2)) for method in METHODS
     ]
     configs += [
         function(method, profile, seed=seed, alpha=alpha)
@@ -110,10 +112,10 @@ rule reproduce:
 
 
 rule crossbar:
-    # What crossbars make of every released network again, in build/crossbar; the released reports stay as they are.
+    # What crossbars make of every released network again, in build/simulations; the released reports stay as they are.
     input:
-        [f"build/crossbar/report/{run}.json" for run in RELEASED_RUNS],
-        [f"build/crossbar/tolerance/{run}.json" for run in RELEASED_RUNS if tolerates(run)],
+        [f"build/simulations/report/{run}.json" for run in RELEASED_RUNS],
+        [f"build/simulations/tolerance/{run}.json" for run in RELEASED_RUNS if tolerates(run)],
 
 
 rule fetch_mnist:
@@ -171,40 +173,22 @@ rule finetune:
         " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
 
 
-rule crossbar_report:
+rule simulate:
     input:
         "results/{experiment}/{name}.json",
         "results/{experiment}/{name}.npz",
         data_files,
         CROSSBAR,
     output:
-        "build/crossbar/report/{experiment}/{name}.json",
+        "build/simulations/{kind}/{experiment}/{name}.json",
     params:
-        options=lambda w: REPORT.get(w.experiment, ""),
+        options=lambda w: OPTIONS[w.kind].get(w.experiment, ""),
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     shell:
-        "bitslice crossbar report {input[0]} {params.options} --threads {threads} --json > {output}"
-
-
-rule crossbar_tolerance:
-    input:
-        "results/{experiment}/{name}.json",
-        "results/{experiment}/{name}.npz",
-        data_files,
-        CROSSBAR,
-    output:
-        "build/crossbar/tolerance/{experiment}/{name}.json",
-    params:
-        options=lambda w: TOLERANCE[w.experiment],
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    shell:
-        "bitslice crossbar tolerance {input[0]} {params.options} --threads {threads} --json > {output}"
+        "bitslice crossbar {wildcards.kind} {input[0]} {params.options} --threads {threads} --json > {output}"
 
 
 for notebook in NOTEBOOKS:
@@ -216,6 +200,7 @@ for notebook in NOTEBOOKS:
             f"notebooks/{notebook}.ipynb",
             notebook_sources(Path(f"notebooks/{notebook}.ipynb")),
             RELEASED,
+            SIMULATED,
             NOTEBOOKS[notebook].get("data", MNIST),
             LIVE_RUNS if NOTEBOOKS[notebook]["live"] else [],
         output:
@@ -240,6 +225,7 @@ rule html:
         "_config.yml",
         [str(path) for path in Path("book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
         RELEASED,
+        SIMULATED,
         closure("import bitslice.cli, bitslice.training, bitslice.analysis, bitslice.figures, bitslice.notebooks"),
     output:
         "build/book/_build/html/index.html",

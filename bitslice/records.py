@@ -26,8 +26,6 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 RELEASED = Path("results")
 """Where released records live, relative to the project's root."""
-CROSSBAR = RELEASED / "crossbar"
-"""Where reports on the released networks live; what crossbars make of them, not runs."""
 LIVE = Path("build/runs")
 """Where a user's own runs go, by experiment and profile."""
 LARGEST_FLOAT = 1_000_000
@@ -156,7 +154,7 @@ def read_all(folder: Path = RELEASED) -> list[Record]:
     Raises:
         BitsliceError: if the folder holds none.
     """
-    found = [read(path) for path in sorted(folder.rglob("*.json")) if CROSSBAR not in path.parents]
+    found = [read(path) for path in sorted(folder.rglob("*.json"))]
     if not found:
         raise BitsliceError(f"no records below {folder}")
     return found

@@ -43,6 +43,20 @@ def to_slices(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:
     return torch.stack(levels).to(torch.uint8 if cell_bits <= 8 else torch.int32)
 
 
+def cell_levels(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:
+    """Levels of the cells that hold signed integer ``codes``: ``(2 signs, slices, *codes.shape)``.
+
+    The array of the positive codes comes first, then that of the negative ones; B0 first.
+
+    >>> cell_levels(torch.tensor([6, -1]))[:, :2].tolist()
+    [[[2, 0], [1, 0]], [[0, 1], [0, 0]]]
+
+    Raises:
+        BitsliceError: if a code does not fit ``bits`` bits.
+    """
+    return torch.stack([to_slices(side, bits, cell_bits) for side in (codes.clamp_min(0), codes.clamp_max(0))])
+
+
 def from_slices(slices: Tensor, cell_bits: int = 2) -> Tensor:
     """Magnitudes (int32) from slices, the inverse of :func:`to_slices`.
 

@@ -10,9 +10,10 @@ import torch
 from IPython.display import Markdown
 
 from bitslice import analysis
-from bitslice.analysis import CLAIMED_BITS, Claim, Spread, setting_name, spread
+from bitslice.analysis import CLAIMED_BITS, Claim, Spread, spread
 from bitslice.costs.designs import Design
 from bitslice.costs.models import SABERI, AbsoluteAdc, AdcModel
+from bitslice.crossbar.geometry import setting_name
 from bitslice.crossbar.mapping import MappedLayer
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -144,8 +145,9 @@ def adc_bits(runs: Mapping[str, Sequence[Record]]) -> list[dict[str, Any]]:
 
 
 def _mean_saving(bits: Sequence[int]) -> float:
-    """Power of four 8-bit ADCs over that of four ADCs with these ``bits``, which convert equally often."""
-    return len(bits) * SABERI.power(8) / sum(SABERI.power(max(b, 1)) for b in bits)
+    """Power of four 8-bit ADCs over that of the ADCs with these ``bits``, which convert equally often; no ADC has 0."""
+    power = sum(SABERI.power(b) for b in bits if b)
+    return len(bits) * SABERI.power(8) / power if power else math.inf
 
 
 def saved_bits(baseline: Sequence[Record], variant: Sequence[Record]) -> list[dict[str, Any]]:
@@ -178,7 +180,7 @@ def saved_bits(baseline: Sequence[Record], variant: Sequence[Record]) -> list[di
 def fullest_columns(layers: Sequence[MappedLayer]) -> list[dict[str, Any]]:
     """Average and fullest bitline of every slice over all arrays of a network, most significant slice first."""
     slices = range(layers[0].slices)
-    bounds = [torch.cat([layer.bounds()[:, :, :, k].flatten() for layer in layers]) for k in slices]
+    bounds = [torch.cat([layer.bounds[:, :, :, k].flatten() for layer in layers]) for k in slices]
     cells = [torch.cat([layer.levels()[:, :, k].sum(dim=1).flatten() for layer in layers]) for k in slices]
     return [
         {

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,29 @@ def network_input(pixels: Tensor, images: Images, scaling: InputScaling) -> Tens
 
 
 @torch.no_grad()
+def percent_correct(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], progress: Callable[[int], None] = lambda images: None
+) -> float:
+    """Percent of inputs that ``model``, put into evaluation mode, classifies as their labels say.
+
+    Args:
+        model: gives ``(inputs, classes)``.
+        batches: network inputs, float, with their labels, int64 ``(inputs,)``.
+        progress: told after each batch how many inputs it had.
+    """
+    model.eval()
+    correct = total = 0
+    for x, labels in batches:
+        correct += int((model(x).argmax(dim=1) == labels).sum())
+        total += len(labels)
+        progress(len(labels))
+    return 100.0 * correct / total
+
+
 def accuracy(model: nn.Module, images: Images, scaling: InputScaling, batch: int = 1000) -> float:
     """Percent of ``images`` that ``model``, put into evaluation mode, classifies correctly."""
-    model.eval()
-    correct = 0
-    for first in range(0, len(images), batch):
-        x = network_input(images.pixels[first : first + batch], images, scaling)
-        correct += int((model(x).argmax(dim=1) == images.labels[first : first + batch]).sum())
-    return 100.0 * correct / len(images)
+    parts = zip(images.pixels.split(batch), images.labels.split(batch), strict=True)
+    return percent_correct(model, ((network_input(pixels, images, scaling), labels) for pixels, labels in parts))
 
 
 def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:

@@ -7,7 +7,7 @@ rm -rf build/book
 mkdir -p "$source/extra"
 cp -r book/. "$source/"
 cp build/executed/*.ipynb "$source/"
-cp -r figures notebooks results "$source/extra/"
+cp -r figures notebooks results simulations "$source/extra/"
 find "$source" -name __pycache__ -prune -exec rm -rf {} +
 jupyter-book build "$source" --config _config.yml --path-output build/book \
   -W --keep-going --quiet

@@ -64,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with its book built at smoke size."""
     folder = tmp_path_factory.mktemp("project")
     ignore = shutil.ignore_patterns("__pycache__", ".*_cache", "*.egg-info")
-    for name in ("bitslice", "notebooks", "book", "profiles", "results"):
+    for name in ("bitslice", "notebooks", "book", "profiles", "results", "simulations"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("Snakefile", "_config.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)

@@ -1,6 +1,6 @@
 """Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs
+from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs, setting_name
 from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities
@@ -22,4 +22,5 @@ __all__ = [
     "map_network",
     "pooled",
     "resolution",
+    "setting_name",
 ]

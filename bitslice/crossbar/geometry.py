@@ -87,11 +87,6 @@ class Adc:
         if self.bits is None and self.step > 1:
             raise BitsliceError("an ideal ADC has no step: give it a resolution")
 
-    @property
-    def full_scale(self) -> int | None:
-        """Largest value it gives; None without a limit."""
-        return None if self.bits is None else (2**self.bits - 1) * self.step
-
     def changes(self, largest: Tensor) -> Tensor:
         """Whether some sum from 0 to ``largest`` (any shape, integer) is not converted to itself; bool, same shape."""
         if self.bits is None:
@@ -123,3 +118,13 @@ def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
     if len(listed) != slices:
         raise BitsliceError(f"{slices} slices need {slices} ADC resolutions, B0 first, not {len(listed)}")
     return tuple(n if isinstance(n, Adc) else Adc(n) for n in listed)
+
+
+def setting_name(bits: Sequence[int | None]) -> str:
+    """ADC resolutions as text, B0 first; one number where all slices have the same.
+
+    >>> setting_name((3, 3, 3, 1)), setting_name((8, 8, 8, 8)), setting_name((None,) * 4)
+    ('3,3,3,1', '8', 'ideal')
+    """
+    words = ["ideal" if n is None else str(n) for n in bits]
+    return words[0] if len(set(words)) == 1 else ",".join(words)

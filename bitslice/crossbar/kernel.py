@@ -11,7 +11,7 @@ from bitslice.crossbar.geometry import Adc, Crossbar
 from bitslice.crossbar.mapping import Unfold
 from bitslice.errors import BitsliceError
 from bitslice.native import library
-from bitslice.slices import to_slices
+from bitslice.slices import cell_levels
 
 CHUNK = 16
 """Bytes that the kernel copies at a time, so that it may read beyond the last code; ``CHUNK`` of ``crossbar.c``."""
@@ -103,8 +103,7 @@ class Counters:
         self.crossbar, self.rows = crossbar, min(crossbar.rows, self.wordlines)
         if self.rows > np.iinfo(np.uint16).max:
             raise BitsliceError(f"a simulated tile has at most 65535 rows, not {self.rows}")
-        signs = [codes.clamp_min(0), (-codes).clamp_min(0)]
-        cells = torch.stack([to_slices(side, bits, crossbar.cell_bits) for side in signs])
+        cells = cell_levels(codes, bits, crossbar.cell_bits)
         self.shape = (-(-self.wordlines // self.rows), 2, cells.shape[1])
         if simulated.shape != (*self.shape, self.outputs) or len(adcs) != cells.shape[1]:
             raise BitsliceError(

@@ -8,6 +8,7 @@ between matrices, and biases are added in the digital domain.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs
 from bitslice.crossbar.reference import phases
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import FixedPoint, QuantizedTensor, quantized_tensors
-from bitslice.slices import slice_count, to_slices
+from bitslice.slices import cell_levels, slice_count
 
 Pair = tuple[int, int]
 
@@ -75,6 +76,7 @@ class MappedLayer:
         bits: magnitude bits of a weight.
         input_bits: magnitude bits of an input.
         signed: whether inputs can be negative, as observed on the images it was mapped with.
+        step: value of a weight code of 1.
         input_step: value of an input code of 1.
         inputs: input elements per image, over all calls of the layer.
         vectors: input vectors per image: output positions of a convolution, over all calls of the layer.
@@ -87,6 +89,7 @@ class MappedLayer:
     bits: int
     input_bits: int
     signed: bool
+    step: Tensor
     input_step: Tensor
     inputs: int
     vectors: int
@@ -179,11 +182,10 @@ class MappedLayer:
         ]
 
     def levels(self) -> Tensor:
-        """Cell levels, int32 ``(groups, 2 signs, slices, wordlines, outputs)``; the positive array first, B0 first."""
-        signs = [self.codes.clamp_min(0), (-self.codes).clamp_min(0)]
-        cells = torch.stack([to_slices(codes, self.bits, self.crossbar.cell_bits) for codes in signs])
-        return cells.movedim(2, 0)
+        """Cell levels, uint8 ``(groups, 2 signs, slices, wordlines, outputs)``; the positive array first, B0 first."""
+        return cell_levels(self.codes, self.bits, self.crossbar.cell_bits).movedim(2, 0)
 
+    @cached_property
     def bounds(self) -> Tensor:
         """Largest sum that any input could put on each bitline, int64 ``(groups, tiles, 2 signs, slices, outputs)``."""
         cells = self.levels()
@@ -194,7 +196,7 @@ class MappedLayer:
         """Signed codes of the cells on ``chosen`` bitlines alone: int32, in the shape of ``codes``.
 
         Args:
-            chosen: bool, in the shape of :meth:`bounds`.
+            chosen: bool, in the shape of :attr:`bounds`.
         """
         place = 2 ** (self.crossbar.cell_bits * torch.arange(self.slices, device=self.codes.device))
         scale = torch.stack([place, -place])[:, :, None, None].int()
@@ -208,11 +210,11 @@ class MappedLayer:
 
     def conversions_of_used(self) -> Tensor:
         """As :meth:`conversions`, without bitlines whose cells are all zero: they need no ADC."""
-        return self.bounds().gt(0).sum(dim=(0, 1, 2, 4)) * self.vectors * self.cycles
+        return self.bounds.gt(0).sum(dim=(0, 1, 2, 4)) * self.vectors * self.cycles
 
     def simulated(self, adcs: tuple[Adc, ...]) -> Tensor:
-        """Which bitlines an ADC can change, bool in the shape of :meth:`bounds`; an exact product covers the rest."""
-        bounds = self.bounds()
+        """Which bitlines an ADC can change, bool in the shape of :attr:`bounds`; an exact product covers the rest."""
+        bounds = self.bounds
         return torch.stack([adc.changes(bounds[:, :, :, k]) for k, adc in enumerate(adcs)], dim=3)
 
 
@@ -299,6 +301,7 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
                 bits=tensor.quantizer.bits,
                 input_bits=input_quantizer.bits,
                 signed=any(bool((x < 0).any()) for x in calls),
+                step=tensor.quantizer.step,
                 input_step=input_quantizer.step,
                 inputs=sum(x.numel() for x in calls) // len(images),
                 vectors=sum(vectors_of(unfold, x) for x in calls) // len(images),

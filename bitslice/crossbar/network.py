@@ -6,12 +6,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bitslice import native
 from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
-from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.mapping import MappedLayer, Unfold
-from bitslice.crossbar.nonideal import Analog, NonIdealities
-from bitslice.crossbar.stacked import Stacked
+from bitslice.crossbar.nonideal import NonIdealities
+from bitslice.crossbar.simulator import simulator
 from bitslice.quantizer import FixedPoint
 
 #: Sums of products below this are exact in float32, in whatever order they are added.
@@ -40,11 +38,10 @@ class CrossbarLayer(nn.Module):
         self.input_quantizer = cast(FixedPoint, layer.input_quantizer)
         weight = cast(Tensor, layer.weight).detach()
         self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
-        self.weight_step = cast(FixedPoint, layer.parametrizations.weight[0]).step  # type: ignore[index, union-attr]
-        simulated = mapped.simulated(converters) if cells is None else mapped.bounds().ge(0)
+        simulated = mapped.simulated(converters) if cells is None else mapped.bounds.ge(0)
         self.sums = torch.int32 if cells is None else torch.float32
         self.simulators = [
-            None if not chosen.any() else self._simulator(group, chosen, converters, cells)
+            simulator(mapped, group, chosen, converters, cells) if chosen.any() else None
             for group, chosen in enumerate(simulated)
         ]
         exact = mapped.part(~simulated) if simulated.any() else mapped.codes
@@ -52,20 +49,10 @@ class CrossbarLayer(nn.Module):
         largest = int(mapped.codes.abs().sum(dim=1).max()) * (2**mapped.input_bits - 1)
         self.dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
         self.exact_weight = (
-            exact.transpose(1, 2).reshape(weight.shape).to(self.dtype) * self.weight_step
+            exact.transpose(1, 2).reshape(weight.shape).to(self.dtype) * mapped.step
             if exact.any() or not any(self.simulators)
             else None
         )
-
-    def _simulator(
-        self, group: int, chosen: Tensor, converters: tuple[Adc, ...], cells: NonIdealities | None
-    ) -> Counters | Stacked:
-        mapped = self.mapped
-        codes = mapped.codes[group]
-        if cells is not None:
-            return Analog(f"{mapped.name}.{group}", codes, converters, mapped.crossbar, mapped.bits, cells)
-        simulator = Counters if codes.device.type == "cpu" and native.library() is not None else Stacked
-        return simulator(codes, chosen, converters, mapped.crossbar, mapped.bits)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +66,7 @@ class CrossbarLayer(nn.Module):
         if self.exact_weight is not None:
             parts.append(self._exact(x.to(self.dtype), self.exact_weight))
         if any(self.simulators):
-            parts.append(self._simulated(x).to(self.dtype) * (self.input_quantizer.step * self.weight_step))
+            parts.append(self._simulated(x).to(self.dtype) * (self.input_quantizer.step * self.mapped.step))
         result = (parts[0] if len(parts) == 1 else parts[0].add_(parts[1])).float()
         return result if self.bias is None else result.add_(self.bias.view(-1, 1, 1) if self.convolution else self.bias)
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from bitslice import records, training
 from bitslice.costs.models import AbsoluteAdc
 from bitslice.costs.network import LayerLoad, network_cost
-from bitslice.crossbar.geometry import Crossbar, adcs
+from bitslice.crossbar.geometry import Crossbar, adcs, setting_name
 from bitslice.crossbar.mapping import MappedLayer, map_network
 from bitslice.crossbar.network import deploy, images_at_a_time
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled
 from bitslice.errors import BitsliceError
 from bitslice.files import read_json
+from bitslice.training import percent_correct
 
 STANDARD: tuple[tuple[int | None, ...], ...] = (
     (None, None, None, None),
@@ -118,13 +119,12 @@ class Report:
             )
         out.append(f"ADC bits {','.join(names)}  accuracy  clipped conversions  ADC energy, latency, area an image")
         for setting in self.settings:
-            bits = ",".join("ideal" if b is None else str(b) for b in setting.adc_bits)
             clipped = " ".join(f"{100 * share:.2g}%" for share in setting.clipped)
             cost = "beyond the range of the cost model"
             if setting.energy is not None and setting.latency is not None:
                 area = "" if setting.area is None else f", {setting.area:.3g} mm2"
                 cost = f"{1e6 * setting.energy:.3g} uJ, {1e6 * setting.latency:.3g} us{area}"
-            out.append(f"{bits:20} {setting.accuracy:7.2f}%  {clipped}  {cost}")
+            out.append(f"{setting_name(setting.adc_bits):20} {setting.accuracy:7.2f}%  {clipped}  {cost}")
         return [*out, f"Cost model: {self.cost_model}"]
 
 
@@ -186,16 +186,6 @@ def describe(mapped: MappedLayer, sums: LayerSums) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
-def correct(model: nn.Module, images: Tensor, labels: Tensor, batch: int, progress: Callable[[int], None]) -> float:
-    """Percent of ``images`` that ``model`` classifies as their labels say; tells ``progress`` how many are done."""
-    right = 0
-    for some, label in zip(images.split(batch), labels.split(batch), strict=True):
-        right += int((model(some).argmax(dim=1) == label).sum())
-        progress(len(some))
-    return 100.0 * right / len(images)
-
-
 def report(
     model: nn.Module,
     images: Tensor,
@@ -238,10 +228,11 @@ def report(
     say(f"bitline sums on {observed_images} images")
     sums = bitline_sums(model, mapped, seen, batch)
     by_slice = pooled(sums)
+    batches = list(zip(images.split(batch), labels.split(batch), strict=True))
     done = []
     for bits in settings:
-        name = ",".join("ideal" if b is None else str(b) for b in bits)
-        accuracy = correct(deploy(model, mapped, bits), images, labels, batch, _ticker(name, len(images), say))
+        ticker = _ticker(setting_name(bits), len(images), say)
+        accuracy = percent_correct(deploy(model, mapped, bits), batches, ticker)
         clipped = [0.0 if b is None else slice_sums.clipped(b) for b, slice_sums in zip(bits, by_slice, strict=True)]
         lossless = [slice_sums.bound_bits for slice_sums in by_slice]
         costed = [own if b is None else b for b, own in zip(bits, lossless, strict=True)]
@@ -265,7 +256,7 @@ def report(
         cost_model=adc.title,
         images=len(images),
         observed_images=observed_images,
-        digital_accuracy=correct(model, images, labels, batch, lambda n: None),
+        digital_accuracy=percent_correct(model, batches),
         layers=[describe(*pair) for pair in zip(mapped, sums, strict=True)],
         settings=done,
         provenance=records.provenance(images.device, torch.get_num_threads(), time.monotonic() - started),

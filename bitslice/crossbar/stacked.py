@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bitslice.crossbar.geometry import Adc, Crossbar
 from bitslice.crossbar.mapping import Unfold
 from bitslice.crossbar.reference import digits
-from bitslice.slices import to_slices
+from bitslice.slices import cell_levels
 
 #: Elements of the largest intermediate product.
 CHUNK = 1 << 22
@@ -62,8 +62,7 @@ class Stacked:
 
     def __init__(self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int) -> None:
         self.crossbar, self.adcs, self.rows = crossbar, adcs, min(crossbar.rows, len(codes))
-        signs = [codes.clamp_min(0), (-codes).clamp_min(0)]
-        levels = torch.stack([to_slices(side, bits, crossbar.cell_bits) for side in signs])
+        levels = cell_levels(codes, bits, crossbar.cell_bits)
         self.tiles = []
         for chosen, cells in zip(simulated, levels.split(crossbar.rows, dim=2), strict=True):
             sign, k, output = chosen.nonzero(as_tuple=True)

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bitslice import native
 from bitslice.crossbar.geometry import adcs
-from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.mapping import MappedLayer, Unfold, observed_inputs
-from bitslice.crossbar.stacked import Stacked
+from bitslice.crossbar.simulator import simulator
 
 
 def resolution(bitline_sum: int) -> int:
@@ -105,18 +103,11 @@ def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, ba
     Raises:
         BitsliceError: if an input is negative though none was when its layer was mapped.
     """
-    kernel = images.device.type == "cpu" and native.library() is not None
     found = []
     for mapped in layers:
-        bounds = mapped.bounds()  # (groups, tiles, signs, slices, outputs)
         ideal = adcs(None, mapped.slices)
-        simulators = [
-            (Counters if kernel else Stacked)(
-                codes, torch.ones_like(bounds[0], dtype=torch.bool), ideal, mapped.crossbar, mapped.bits
-            )
-            for codes in mapped.codes
-        ]
-        found.append((mapped, simulators, bounds.amax(dim=(0, 4))))
+        simulators = [simulator(mapped, group, all_of.ge(0), ideal) for group, all_of in enumerate(mapped.bounds)]
+        found.append((mapped, simulators, mapped.bounds.amax(dim=(0, 4))))
     totals: dict[str, Tensor] = {}
     for some in images.split(batch):
         with observed_inputs(model) as inputs:
@@ -124,7 +115,7 @@ def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, ba
         for mapped, simulators, _ in found:
             for x in inputs.get(mapped.name, []):
                 for phase in mapped.drive(x):
-                    for simulator, codes in zip(simulators, phase.codes.chunk(mapped.groups, dim=1), strict=True):
-                        counts = simulator.statistics(codes, mapped.unfold or Unfold(), phase.bits, phase.padding)
+                    for each, codes in zip(simulators, phase.codes.chunk(mapped.groups, dim=1), strict=True):
+                        counts = each.statistics(codes, mapped.unfold or Unfold(), phase.bits, phase.padding)
                         totals[mapped.name] = totals[mapped.name] + counts if mapped.name in totals else counts
     return [LayerSums(mapped.name, bounds, totals[mapped.name]) for mapped, _, bounds in found if mapped.name in totals]

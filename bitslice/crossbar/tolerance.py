@@ -14,8 +14,8 @@ from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.mapping import map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities
-from bitslice.crossbar.report import correct
 from bitslice.files import read_json
+from bitslice.training import percent_correct
 
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "variation": (0.05, 0.1, 0.2, 0.4),
@@ -119,9 +119,10 @@ def tolerance(
     """
     started = time.monotonic()
     mapped = map_network(model, images[:batch], crossbar)
+    batches = list(zip(images.split(batch), labels.split(batch), strict=True))
 
     def accuracy(cells: NonIdealities | None) -> float:
-        return correct(deploy(model, mapped, adc_bits, cells), images, labels, batch, lambda n: None)
+        return percent_correct(deploy(model, mapped, adc_bits, cells), batches)
 
     found = [Tolerance(None, None, (accuracy(None),))]
     for kind, values in strengths.items():

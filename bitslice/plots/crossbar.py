@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from bitslice.analysis import CLAIMED_BITS, accuracies, setting_name, slice_bits, tolerated
+from bitslice.analysis import CLAIMED_BITS, accuracies, slice_bits, tolerated
+from bitslice.crossbar.geometry import setting_name
 from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.crossbar.tolerance import ToleranceReport

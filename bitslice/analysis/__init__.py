@@ -1,0 +1,52 @@
+"""From records to the claims: means and spreads over seeds, fronts, and densities at equal accuracy."""
+
+from bitslice.analysis.claimed import CLAIMED_BITS, Claim, claims, slice_bits
+from bitslice.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
+from bitslice.analysis.per_layer import Layer, layers, layers_finding
+from bitslice.analysis.seeds import Spread, spread, verdict
+from bitslice.analysis.selection import (
+    at_alpha,
+    at_default_alpha,
+    beside,
+    by_alpha,
+    by_seed,
+    paired,
+    released,
+    select,
+    sweeps,
+    swept,
+)
+from bitslice.analysis.simulated import accuracies, hardier, tolerated
+
+__all__ = [
+    "CLAIMED_BITS",
+    "Claim",
+    "Front",
+    "Layer",
+    "Spread",
+    "accuracies",
+    "at_alpha",
+    "at_default_alpha",
+    "beside",
+    "by_alpha",
+    "by_seed",
+    "claims",
+    "density_at",
+    "density_ratio",
+    "finding",
+    "fronts",
+    "hardier",
+    "layers",
+    "layers_finding",
+    "levels",
+    "paired",
+    "pruned_ratio",
+    "released",
+    "select",
+    "slice_bits",
+    "spread",
+    "sweeps",
+    "swept",
+    "tolerated",
+    "verdict",
+]

@@ -1,0 +1,87 @@
+"""The paper's claims against the records."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bitslice.analysis.comparison import density_ratio
+from bitslice.analysis.seeds import Spread, spread, verdict
+from bitslice.analysis.selection import at_default_alpha, paired, select, swept
+from bitslice.crossbar.statistics import resolution
+from bitslice.experiments import Method, Profile
+from bitslice.records import Record
+
+CLAIMED_BITS = {"B3": 1, "B2": 3, "B1": 3, "B0": 3}
+"""ADC resolutions of the paper's abstract."""
+
+
+def slice_bits(records: Iterable[Record], slice_name: str, kind: str) -> Spread:
+    """ADC resolution in bits that is lossless for one slice.
+
+    Args:
+        records: runs of one method, one a seed.
+        slice_name: ``B0`` to ``B3``.
+        kind: ``bound`` for any input, ``observed`` for the images that the record names.
+    """
+    return spread(records, lambda record: resolution(record.final["adc"][slice_name][kind]))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the claims table."""
+
+    claim: str
+    claimed: str
+    reproduced: str
+    n: int
+    verdict: str
+
+
+def claims(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> list[Claim]:
+    """The paper's claims against the records of one experiment; a claim whose records are missing is left out."""
+    runs = {method: select(records, experiment, method, profile) for method in Method}
+    default = {method: at_default_alpha(found) for method, found in runs.items()}
+    found = []
+    for method, label in ((Method.PRUNED, "pruning alone"), (Method.L1, "L1")):
+        pairs = paired(default[method], default[Method.BL1])
+        if not pairs:
+            continue
+        ratio = Spread(tuple(theirs.mean_density / ours.mean_density for theirs, ours in pairs))
+        lost = Spread(tuple(theirs.accuracy - ours.accuracy for theirs, ours in pairs))
+        found.append(
+            Claim(
+                f"Sparser slices than {label}, at the default alphas",
+                "about 2x",
+                f"{ratio.text()}x, with accuracy lower by {lost.text()} points",
+                ratio.n,
+                verdict(ratio, 2),
+            )
+        )
+    for method, label in ((Method.BL1, "Sparser slices"), (Method.BL0, "Our variant, bit-slice L0: sparser slices")):
+        chosen = at_default_alpha(swept(runs[method]))
+        if not chosen:
+            continue
+        level = spread(chosen, lambda r: r.accuracy).mean
+        equal = density_ratio(runs[Method.L1], runs[method], level)
+        if equal is not None:
+            found.append(
+                Claim(
+                    f"{label} than L1 at equal accuracy ({level:.2f}%)",
+                    "about 2x",
+                    f"{equal.text()}x",
+                    equal.n,
+                    verdict(equal, 2),
+                )
+            )
+    for name, bits in CLAIMED_BITS.items() if default[Method.BL1] else ():
+        bound = slice_bits(default[Method.BL1], name, "bound")
+        observed = slice_bits(default[Method.BL1], name, "observed")
+        found.append(
+            Claim(
+                f"ADC bits that convert slice {name} without loss",
+                str(bits),
+                f"{observed.text(1)} on test images, {bound.text(1)} for any input",
+                observed.n,
+                "holds" if max(observed.values) <= bits else "does not hold",
+            )
+        )
+    return found
