@@ -1,14 +1,15 @@
 """Figures of the pages on bitline sums, on accuracy with small ADCs, and on cells that are not ideal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from bitslice.analysis import CLAIMED_BITS, accuracies, slice_bits, tolerated
+from bitslice.analysis import CLAIMED_BITS, Spread, accuracies, slice_bits, tolerated
 from bitslice.crossbar.geometry import setting_name
 from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -118,19 +119,10 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     for panel, (experiment, methods) in zip(panels[:, 0], reports.items(), strict=True):
         curves = {method: accuracies(found) for method, found in methods.items()}
         places = {bits: k for k, bits in enumerate(dict.fromkeys(bits for curve in curves.values() for bits in curve))}
-        for shift, (method, curve) in enumerate(curves.items()):
-            panel.errorbar(
-                [places[bits] + 0.06 * (shift - (len(curves) - 1) / 2) for bits in curve],
-                [accuracy.mean for accuracy in curve.values()],
-                [accuracy.deviation for accuracy in curve.values()],
-                fmt=f"{METHOD_MARKERS[method]}-",
-                color=METHOD_COLOURS[method],
-                label=f"{METHOD_NAMES[method]} (n={len(methods[method])})",
-                lw=1.4,
-                ms=6,
-                capsize=2,
-                elinewidth=0.8,
-            )
+        for number, (method, curve) in enumerate(curves.items()):
+            aside = 0.06 * (number - (len(curves) - 1) / 2)
+            label = f"{METHOD_NAMES[method]} (n={len(methods[method])})"
+            _curve(panel, method, [places[bits] + aside for bits in curve], curve.values(), label)
         panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
         panel.set_title(EXPERIMENT_NAMES[experiment])
         panel.set_ylabel("test accuracy (%)")
@@ -151,20 +143,10 @@ def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceRe
         part.suptitle(EXPERIMENT_NAMES[experiment], fontsize=12)
         panels = part.subplots(2, 3, sharey=True).flat
         for panel, (kind, name) in zip(panels, KIND_NAMES.items(), strict=False):
-            for shift, (method, found) in enumerate(methods.items()):
+            for number, (method, found) in enumerate(methods.items()):
                 curve = tolerated(found, kind)
-                panel.errorbar(
-                    [k + 0.08 * (shift - (len(methods) - 1) / 2) for k in range(len(curve))],
-                    [accuracy.mean for accuracy in curve.values()],
-                    [accuracy.deviation for accuracy in curve.values()],
-                    fmt=f"{METHOD_MARKERS[method]}-",
-                    color=METHOD_COLOURS[method],
-                    label=METHOD_NAMES[method],
-                    lw=1.4,
-                    ms=5,
-                    capsize=2,
-                    elinewidth=0.8,
-                )
+                aside = 0.08 * (number - (len(methods) - 1) / 2)
+                _curve(panel, method, [k + aside for k in range(len(curve))], curve.values(), METHOD_NAMES[method])
             panel.set_xticks(range(len(curve)), ["ideal" if s is None else f"{s:g}" for s in curve])
             panel.set_xlabel(name)
         for panel in (panels[0], panels[3]):
@@ -172,3 +154,20 @@ def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceRe
         panels[5].set_axis_off()
         panels[5].legend(*panels[0].get_legend_handles_labels(), loc="center")
     return figure
+
+
+def _curve(axes: Axes, method: str, positions: Sequence[float], values: Iterable[Spread], label: str) -> None:
+    """Means of one method, with bars of one standard deviation; methods stand a little aside of each other."""
+    values = list(values)
+    axes.errorbar(
+        positions,
+        [value.mean for value in values],
+        [value.deviation for value in values],
+        fmt=f"{METHOD_MARKERS[method]}-",
+        color=METHOD_COLOURS[method],
+        label=label,
+        lw=1.4,
+        ms=5,
+        capsize=2,
+        elinewidth=0.8,
+    )
