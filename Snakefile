@@ -36,6 +36,7 @@ NOTEBOOKS = {
     "slices": dict(figures=["slices_weight", "slices_density"], live=False),
     "regularizer": dict(figures=["regularizer_pull", "regularizer_stall", "regularizer_codes"], live=False),
     "mnist": dict(figures=["mnist_density", "mnist_front", "mnist_training"], live=True),
+    **network_page("vgg11", "cifar10-vgg11-bn"),
     **network_page("resnet20", "cifar10-resnet20"),
     "layers": dict(figures=["layers_density", "layers_left"], live=False),
     "adc": dict(figures=["adc_columns", "adc_sums", "adc_bits"], live=False),

@@ -25,6 +25,7 @@ PAGES = (
     "slices",
     "regularizer",
     "mnist",
+    "vgg11",
     "resnet20",
     "layers",
     "adc",

@@ -1,6 +1,7 @@
 """Notebooks: clean sources, typed parameters, and a runner that refuses what does not fit."""
 
 import json
+from operator import ne
 from pathlib import Path
 
 import nbformat
@@ -35,6 +36,12 @@ def test_every_parameter_is_typed_and_explained(path: Path) -> None:
     for parameter in found.values():
         assert parameter["inferred_type_name"] in {"int", "float", "str", "bool"}
         assert len(parameter["help"]) > 10
+
+
+def test_pages_on_one_data_set_differ_in_what_they_say_of_the_network_alone() -> None:
+    resnet20, vgg11 = (json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text()) for name in ("resnet20", "vgg11"))
+    differing = [place for place, pair in enumerate(zip(resnet20["cells"], vgg11["cells"], strict=True)) if ne(*pair)]
+    assert differing == [0, 1]  # introduction and parameters
 
 
 def test_an_unknown_notebook_is_refused_naming_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
