@@ -409,7 +409,7 @@ Sweep = dict[Method, tuple[float, ...]]
 #: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
 _PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
 _RESNET20_SWEEP: Sweep = {
-    Method.L1: (20.0, 50.0, 100.0, 200.0),
+    Method.L1: (10.0, 20.0, 50.0, 100.0),
     Method.BL1: (0.05, 0.1, 0.2, 0.5),
     Method.BL0: _PRICES,
 }
