@@ -281,7 +281,9 @@ def adc_settings(reports: Mapping[str, Sequence[Report]]) -> list[dict[str, Any]
 
 
 def _number(value: float | None, scale: float) -> str:
-    return "–" if value is None else f"{scale * value:.3g}"
+    if value is None:
+        return "–"
+    return f"{scale * value:.3g}" if scale * value < 100 else f"{scale * value:,.0f}"
 
 
 def layer_sums(report: Report) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ class Spread:
         >>> Spread((1.0, 2.0, 3.0)).text(1, "%").replace("\N{NO-BREAK SPACE}", " "), Spread((1.0,)).text(1, "%")
         ('2.0 ± 1.0%', '1.0%')
         """
-        around = f"\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{self.deviation:.{digits}f}" if self.n > 1 else ""
+        around = f" ±\N{NO-BREAK SPACE}{self.deviation:.{digits}f}" if self.n > 1 else ""
         return f"{self.mean:.{digits}f}{around}{unit}"
 
 

@@ -105,7 +105,7 @@ def bits_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
     axes.set_xticks(range(len(SLICE_COLOURS)), list(SLICE_COLOURS))
     axes.set_ylabel("ADC resolution (bits)")
     axes.set_ylim(0, resolution(2**8) + 1)
-    axes.legend(loc="upper left", ncols=2)
+    figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 

@@ -40,7 +40,7 @@ def density_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
         )
     axes.set_xticks(range(5), [*SLICE_COLOURS, "mean"])
     axes.set_ylabel("non-zero cells (%)")
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
