@@ -47,7 +47,7 @@ class Profile(enum.Enum):
     QUICK = "quick"
     """Minutes: a first look at the effect."""
     CPU = "cpu"
-    """Shortened for two cores: a modern schedule of few epochs, for the networks that need a GPU otherwise."""
+    """Shortened for a CPU: a modern schedule of few epochs, for the networks that need a GPU otherwise."""
     PAPER = "paper"
     """The schedule of the authors' code."""
 

@@ -1,7 +1,8 @@
 """The recipe: pre-train in fixed point, prune once, fine-tune with a regularizer; one function runs it all.
 
-The last epoch is the result: the test set is touched once, at the end, and chooses nothing. The data order follows from
-seed, stage and epoch alone, so a run that was interrupted goes on from its checkpoint as if nothing had happened.
+The last epoch is the result: the test set is looked at right after pruning and at the end, and chooses nothing. The
+data order follows from seed, stage and epoch alone, so a run that was interrupted goes on from its checkpoint as if
+nothing had happened.
 """
 
 import io

@@ -33,6 +33,7 @@ PAGES = (
     "nonideal",
     "costs",
     "deviations",
+    "related",
     "use",
     "api",
     "glossary",

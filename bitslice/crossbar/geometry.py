@@ -23,7 +23,8 @@ class SignedInputs(enum.Enum):
 
 @dataclass(frozen=True)
 class Crossbar:
-    """Geometry and drive of the arrays. The defaults are those of ISAAC (ISCA 2016) and of the paper.
+    """Geometry and drive of the arrays. Defaults: 128 x 128 arrays and 1-bit inputs as in ISAAC (ISCA 2016), and
+    the paper's 2-bit cells.
 
     Attributes:
         rows: wordlines of an array; longer columns are cut into tiles of exactly so many, the last as it comes.
