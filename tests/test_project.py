@@ -137,6 +137,10 @@ def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert 0 <= row["accuracy"] <= 100
 
 
+def test_released_records_stay_small() -> None:
+    assert 10**6 < sum(path.stat().st_size for path in (ROOT / "results").rglob("*.*")) < 60 * 10**6
+
+
 def test_nothing_generated_is_committed() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
