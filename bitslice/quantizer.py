@@ -210,7 +210,8 @@ def quantize(
         input_quantizer = FixedPoint(activation_bits, rounding).train(layer.training)
         for parameter in ("weight", "bias"):
             if getattr(layer, parameter) is not None:
-                quantizer = FixedPoint(bits, rounding).train()
+                quantizer = FixedPoint(bits, rounding)
+                quantizer.step = power_of_two_step(getattr(layer, parameter).detach(), bits)  # in either mode
                 parametrize.register_parametrization(layer, parameter, quantizer)
         layer.input_quantizer = input_quantizer
         layer.register_forward_pre_hook(_quantize_input)

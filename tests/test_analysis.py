@@ -4,11 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bitslice import analysis, tables
-from bitslice.analysis import Front, Layer, Spread
+from bitslice.analysis import Front, Layer, Spread, spread
+from bitslice.costs.models import SABERI
+from bitslice.crossbar import BitlineSums
 from bitslice.errors import BitsliceError
 from bitslice.experiments import EXPERIMENTS, InputScaling, Method, Profile, mnist
 from bitslice.figures import EXPERIMENT_NAMES
@@ -255,4 +258,73 @@ def test_timings_group_equal_runs() -> None:
     rows = tables.timings(sweep(Method.L1, 3.0))
     assert len(rows) == 1
     assert rows[0]["Runs"] == 6
-    assert rows[0]["Seconds a run"].startswith("60") or rows[0]["Seconds a run"].startswith("61")
+    assert rows[0]["Seconds a run"] == spread(sweep(Method.L1, 3.0), lambda r: r.provenance["wall_seconds"]).text(0)
+
+
+def test_claims_say_how_much_sparser_and_at_what_cost() -> None:
+    runs = [record(Method.PRUNED, seed, None, 98.0, 28.0) for seed in (0, 1)]
+    runs += [record(Method.BL1, seed, None, 97.0, 7.0) for seed in (0, 1)]
+    first, *_, b0 = analysis.claims(runs, "mnist")
+    ratio, lost = Spread((4.0, 4.0)).text(), Spread((1.0, 1.0)).text()
+    assert (first.reproduced, first.verdict) == (f"{ratio}x, with accuracy lower by {lost} points", "holds")
+    observed, bound = Spread((4, 4)).text(1), Spread((5, 5)).text(1)
+    assert b0.reproduced == f"{observed} on 1,000 test images, {bound} for any input"
+
+
+def test_one_seed_that_breaks_an_adc_claim_breaks_it() -> None:
+    runs = [record(Method.BL1, seed, None, 97.5, 5.0, top=top) for seed, top in ((0, 1), (1, 255))]
+    assert [claim.verdict for claim in analysis.claims(runs, "mnist")] == ["does not hold"] * 4
+
+
+def test_equal_accuracy_is_one_at_which_every_seed_can_be_compared() -> None:
+    l1, bl1 = sweep(Method.L1, 3.0), sweep(Method.BL1, 1.0)
+    levels = analysis.levels(l1, bl1)
+    chosen = analysis.spread(analysis.at_default_alpha(bl1), lambda r: r.accuracy).mean
+    nearest = min(levels, key=lambda level: abs(level - chosen))
+    (claim,) = (c for c in analysis.claims([*l1, *bl1], "mnist") if "equal accuracy" in c.claim)
+    assert f"({nearest:.2f}%)" in claim.claim
+    assert claim.n == len({run.config.seed for run in l1})
+
+
+def test_the_finding_names_its_extremes() -> None:
+    l1 = sweep(Method.L1, 3.0)
+    bl1 = [record(Method.BL1, r.config.seed, r.config.alpha, r.accuracy, (r.accuracy - 90) ** 2 / 4) for r in l1]
+    low, high = (analysis.density_ratio(l1, bl1, at) for at in (98.0, 96.0))
+    assert low is not None
+    assert high is not None
+    text = analysis.finding(l1, bl1, [96.0, 98.0])
+    assert f"between {low.text(unit='x')} (at 98.00%) and {high.text(unit='x')} (at 96.00%)" in text
+
+
+def test_the_method_table_has_b3_first() -> None:
+    run = record(Method.BL1, 0, None, 97, 5)
+    run.final["density"] = [1.0, 2.0, 3.0, 4.0]
+    (row,) = tables.methods({"bl1": [run]})
+    assert [row[name] for name in ("B3", "B2", "B1", "B0", "Mean")] == ["1.00", "2.00", "3.00", "4.00", "2.50"]
+
+
+def test_live_and_released_numbers_stay_apart() -> None:
+    released = [record(Method.BL1, 0, None, 97.5, 5.0)]
+    live = [replace(record(Method.BL1, 0, None, 96.0, 7.0), path=Path("build/bl1-s0.json"))]
+    (row,) = tables.beside_released(live, released)
+    assert list(row.values())[2:] == ["96.00", "97.50", "7.00", "5.00"]
+
+
+def test_adc_saving_is_of_the_total_power_and_of_each_seed() -> None:
+    assert tables.adc_bits({})[0]["ADC power saving"] == "16.3x"  # 4 * 28.44 / (1 + 3 * 2)
+    runs = [record(Method.BL1, seed, None, 97, 5, top=top) for seed, top in ((0, 7), (1, 1))]
+    wanted = Spread((SABERI.power_saving(3, 8), SABERI.power_saving(1, 8))).text(1, "x")
+    assert tables.adc_bits({"bl1": runs})[1]["ADC power saving"] == wanted
+
+
+def test_an_empty_slice_has_no_adc() -> None:
+    run = record(Method.BL0, 0, None, 97, 5, top=7)
+    run.final["adc"]["B0"] = {"bound": 0, "observed": 0}
+    saving = 4 * SABERI.power(8) / (3 * SABERI.power(3))
+    assert tables.adc_bits({"bl0": [run]})[1]["ADC power saving"] == f"{saving:.1f}x"
+
+
+def test_quantile_is_that_of_its_heading() -> None:
+    for counts, wanted in (([9990, 0, 5, 5], "0"), ([9980, 0, 15, 5], "2")):
+        (row,) = tables.sums_compared({"x": [BitlineSums(9, torch.tensor(counts))]})
+        assert row["99.9% of sums up to"] == wanted

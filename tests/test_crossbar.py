@@ -23,7 +23,9 @@ from bitslice.crossbar import (
     pooled,
 )
 from bitslice.crossbar.network import CrossbarLayer, images_at_a_time
+from bitslice.crossbar.nonideal import Analog
 from bitslice.crossbar.reference import naive
+from bitslice.crossbar.report import load
 from bitslice.crossbar.stacked import unfolded
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import FixedPoint
@@ -339,3 +341,58 @@ class TestNonIdealities:
         cells = NonIdealities(on_off_ratio=30)
         levels = cells.program(torch.tensor([0, 3]), 3, cells.generator("", torch.device("cpu")))
         assert levels.tolist() == pytest.approx([0.1, 3])
+
+
+def test_arrays_that_are_not_square() -> None:
+    x = torch.rand(2, 40)
+    (mapped,) = map_network(quantized(nn.Linear(40, 20), x=x), x, Crossbar(rows=32, columns=8))
+    assert (mapped.row_tiles, mapped.column_tiles, mapped.arrays) == (2, 3, 4 * 2 * 2 * 3)
+    assert (mapped.unused, mapped.utilization) == ((24, 4), 40 * 20 / (64 * 24))
+    assert (load(mapped).columns, load(mapped).arrays) == (8, (12,) * 4)
+
+
+def test_every_step_of_a_sequence_is_a_vector() -> None:
+    x = torch.rand(2, 5, 9)
+    (mapped,) = map_network(quantized(nn.Linear(9, 3), x=x), x)
+    assert (mapped.vectors, mapped.inputs) == (5, 45)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),  # 257 * 255^2 < 2^24 < 259 * 255^2
+    [([0.9999] * 257, torch.float32), ([0.9999] * 259, torch.float64), ([0.99, -0.99] * 2048, torch.float64)],
+    ids=("exact", "too long", "signs do not cancel"),
+)
+def test_float32_serves_as_far_as_it_is_exact(row: list[float], kind: torch.dtype) -> None:
+    model, x = one_weight([row]), torch.ones(1, len(row))
+    model.train()(x)
+    model.eval()
+    (layer,) = (m for m in deploy(model, map_network(model, x)).modules() if isinstance(m, CrossbarLayer))
+    assert layer.dtype is kind
+
+
+def test_memory_counts_every_group() -> None:
+    x = torch.rand(1, 4, 6, 6)
+    model = quantized(nn.Conv2d(4, 8, 3, groups=4), x=x)
+    assert images_at_a_time(map_network(model, x), 2**20) == 2**20 // (16 * (4 * 36 + 8 * 16))
+
+
+def test_read_noise_has_its_deviation() -> None:
+    analog = Analog("", torch.zeros(4, 50).int(), adcs(None), Crossbar(), 8, NonIdealities(read_noise=0.5))
+    noise = analog._read(torch.zeros(2000, 4), 0)
+    assert (float(noise.mean()), float(noise.std())) == pytest.approx((0, 0.5), abs=0.01)
+
+
+@pytest.mark.parametrize(("cell_bits", "highest"), [(1, 1), (2, 3), (4, 15)])
+def test_stuck_on_is_the_highest_level(cell_bits: int, highest: int) -> None:
+    crossbar, ideal = Crossbar(cell_bits=cell_bits), adcs(None, 8 // cell_bits)
+    analog = Analog("", torch.zeros(4, 3).int(), ideal, crossbar, 8, NonIdealities(stuck_on=1.0))
+    assert all((tile == highest).all() for tile in analog.programmed)
+
+
+def test_every_matrix_has_random_numbers_of_its_own() -> None:
+    x = torch.rand(1, 4, 3, 3)
+    model = quantized(nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 1, groups=2), x=x)
+    deployed = deploy(model, map_network(model, x), None, NonIdealities(variation=0.1))
+    layers = [layer for layer in deployed.modules() if isinstance(layer, CrossbarLayer)]
+    simulators = [simulator for layer in layers for simulator in layer.simulators]
+    assert len({s.generator.initial_seed() for s in simulators if isinstance(s, Analog)}) == 4

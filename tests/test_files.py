@@ -1,6 +1,7 @@
 """Files are whole or absent."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,13 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_content_reaches_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    fsync = os.fsync
+    monkeypatch.setattr("bitslice.files.os.fsync", lambda fd: (synced.append((tmp_path / "a").exists()), fsync(fd)))
+    with atomic_write(tmp_path / "a") as path:
+        path.write_text("content")
+    assert synced
+    assert not synced[0]

@@ -237,3 +237,22 @@ def test_input_costs_little() -> None:
         training.network_input(pixels, images, training.InputScaling.NORMALIZED)
         shown += len(labels)
     assert (time.thread_time() - started) / shown < 300e-6  # a training step takes 1500 us an image; 3% are 45
+
+
+def test_every_image_has_a_crop_and_a_side_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Tensor, Tensor, Tensor]] = []
+    crop_flip = pipeline.crop_flip
+
+    def spied(pixels: Tensor, corners: Tensor, mirrored: Tensor) -> Tensor:
+        drawn.append((pixels, corners, mirrored))
+        return crop_flip(pixels, corners, mirrored)
+
+    monkeypatch.setattr(pipeline, "crop_flip", spied)
+    many = replace(IMAGES, pixels=IMAGES.pixels.repeat(40, 1, 1, 1), labels=LABELS.repeat(40))
+    shown = list(pipeline.batches(many, 200, Augmentation.CROP_FLIP, torch.Generator().manual_seed(0)))
+    assert all(torch.equal(pixels, crop_flip(*each)) for (pixels, _), each in zip(shown, drawn, strict=True))
+    corners, mirrored = torch.cat([c for _, c, _ in drawn], 1), torch.cat([m for *_, m in drawn])
+    assert [corner.unique().tolist() for corner in corners] == [list(range(9))] * 2
+    assert 0.45 < mirrored.float().mean() < 0.55
+    assert not torch.equal(drawn[0][1], drawn[1][1])
+    assert not torch.equal(drawn[0][2], drawn[1][2])

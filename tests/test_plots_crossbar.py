@@ -277,3 +277,24 @@ def test_departures_have_a_row_a_strength_the_ideal_first() -> None:
     ]
     assert rows[2]["Pruned (%)"].startswith("82.00")
     assert rows[2]["other (%)"] == "–"
+
+
+def test_hardier_loses_less_though_it_keeps_less() -> None:
+    steep = [tolerance(98, Tolerance("variation", 0.1, (90,)))]
+    flat = [tolerance(94, Tolerance("variation", 0.1, (88,)))]  # keeps less, loses 6 instead of 8
+    assert analysis.hardier(steep, flat, "variation") == (1, 1)
+    assert analysis.hardier(flat, steep, "variation") == (0, 1)
+
+
+def test_costs_stand_in_their_own_columns_and_units() -> None:
+    found = report(98, {(4,) * 4: 98})
+    own = replace(found.settings[0], energy=16e-6, latency=2e-6, interval=1e-6, area=0.25)
+    (row,) = tables.adc_settings({"x": [replace(found, settings=[own])]})
+    assert [row[column] for column in ("Energy (uJ)", "Latency (us)", "Area (mm²)")] == ["16", "2", "0.25"]
+
+
+def test_lossless_is_the_largest_over_networks() -> None:
+    few, many = (report(98, {(4,) * 4: 98}) for _ in range(2))
+    for sums in many.layers[0]["slices"]:
+        sums["observed_bits"] += 2
+    assert tables.adc_claims({"bl1": [few, many]})[0]["Lossless on the images observed"] == "5"

@@ -12,7 +12,7 @@ from bitslice import training
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Method
 from bitslice.proximal import ProximalFixedPoint, charge_slices, proximal_table
-from bitslice.quantizer import FixedPoint, prune, quantize, quantized_tensors
+from bitslice.quantizer import FixedPoint, Rounding, prune, quantize, quantized_tensors
 from bitslice.records import Record, export_codes
 from tests.conftest import Trained, silent, small
 
@@ -150,3 +150,13 @@ def test_training_stores_no_code_that_costs_more_than_it_is_worth(trained: Train
     assert record.mean_density < trained.records[Method.BL0].mean_density
     for tensor in quantized_tensors(record.network()):
         assert not ((tensor.codes() != 0) & (tensor.codes().abs() < 32)).any()
+
+
+def test_word_rounding_and_mode_are_kept() -> None:
+    model = quantize(nn.Sequential(nn.Linear(4, 3)), bits=6, rounding=Rounding.FLOOR).eval()
+    plain = {tensor.name: tensor.codes() for tensor in quantized_tensors(model)}
+    charge_slices(model, 2.0)
+    for tensor in quantized_tensors(model):
+        new = tensor.quantizer
+        assert (new.bits, new.rounding, new.training) == (6, Rounding.FLOOR, False)
+        assert torch.equal(tensor.codes(), proximal_table(2.0, 6)[plain[tensor.name].long() + 63].int())

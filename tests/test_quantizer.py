@@ -356,3 +356,23 @@ def test_the_package_offers_its_main_names_and_no_others() -> None:
         assert getattr(bitslice, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         bitslice.nonsense  # noqa: B018
+
+
+def test_further_arguments_of_a_layer_pass() -> None:
+    class Scaled(nn.Linear):
+        def forward(self, x: Tensor, factor: float = 1.0) -> Tensor:
+            return factor * super().forward(x)
+
+    layer, x = quantize(Scaled(3, 2)), torch.ones(1, 3)
+    assert torch.equal(layer(x, 2.0), 2 * layer(x))
+
+
+def test_quantizes_a_model_in_evaluation_mode() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    weight = model[0].weight.detach().clone()
+    quantize(model.eval())
+    assert model[0].weight.detach().sub(weight).abs().max() <= power_of_two_step(weight) / 2
+    with pytest.raises(BitsliceError, match="no scale yet"):
+        model(torch.ones(1, 2))  # nothing is known of its inputs
+    model.train()(torch.ones(1, 2))
+    model.eval()(torch.ones(1, 2))

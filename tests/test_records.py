@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -340,3 +341,17 @@ class TestProvenance:
     def test_has_no_commit_without_git(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         assert records.commit() is None
+
+
+@pytest.mark.parametrize(("changed", "commit"), [("", "abc"), (" M bitslice/cli.py\n", "abc+")])
+def test_uncommitted_changes_are_marked(monkeypatch: pytest.MonkeyPatch, changed: str, commit: str) -> None:
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        return SimpleNamespace(stdout="abc\n" if command[1] == "rev-parse" else changed)
+
+    monkeypatch.setattr("bitslice.records.subprocess.run", run)
+    assert records.commit() == commit
+
+
+def test_the_processor_is_named_as_the_system_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n")
+    assert records.cpu_name() == "Some CPU @ 3 GHz"

@@ -232,3 +232,14 @@ def test_weights_that_have_diverged_do_not_stop_the_program(lost: float) -> None
     assert 0 <= BitSliceL1(layer)().item() <= 3
     layer(torch.ones(1, 2))
     assert 0 <= BitSliceL1(layer)().item() <= 3
+
+
+@pytest.mark.parametrize(("bits", "cell_bits"), [(8, 1), (8, 4), (6, 3), (4, 2)])
+def test_bit_slice_l1_of_any_word_and_cell(bits: int, cell_bits: int) -> None:
+    layer = quantize(nn.Linear(16, 4, bias=False), bits)
+    (tensor,) = quantized_tensors(layer)
+    value, gradient = value_and_gradient(BitSliceL1(layer, cell_bits))
+    sums, pull = slice_tables(bits, cell_bits)
+    index = tensor.codes().flatten().long() + 2**bits - 1
+    assert value.item() == pytest.approx(sums[index].mean().item() / (bits // cell_bits))
+    assert torch.allclose(gradient, pull[index] / tensor.quantizer.step / (64 * bits / cell_bits))

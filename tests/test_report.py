@@ -16,6 +16,7 @@ from bitslice.crossbar.report import QUANTILES, STANDARD, Report, network_and_im
 from bitslice.crossbar.tolerance import ToleranceReport, tolerance
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Method
+from bitslice.quantizer import quantized_tensors
 from tests.conftest import TEST, Trained
 
 Example = tuple[nn.Module, Tensor, Tensor]
@@ -239,3 +240,33 @@ class TestCommandLine:
 def test_a_limit_of_images_holds_for_models_of_ones_own() -> None:
     _, images, labels = network_and_images("tests.test_report:example", 7)
     assert len(images) == len(labels) == 7
+
+
+def test_chips_differ() -> None:
+    got = tolerance(*example(), (8,) * 4, 3, {"variation": (0.5,)})
+    assert len(set(got.measured[1].accuracies)) > 1
+
+
+def test_an_ideal_adc_costs_what_a_lossless_one_does() -> None:
+    model, x, labels = example()
+    x[0] = 0  # the image observed drives little
+    found = report(model, x, labels, [IDEAL], anchored(SABERI), observed_images=1)
+    slices = [[layer["slices"][k] for layer in found.layers] for k in range(4)]
+    bits = [max(s["bound_bits"] for s in each) for each in slices]
+    assert bits != [max(s["observed_bits"] for s in each) for each in slices]
+    (same,) = report(model, x, labels, [bits], anchored(SABERI), observed_images=1).settings
+    assert same.energy is not None
+    assert same.latency is not None
+    assert (found.settings[0].energy, found.settings[0].latency) == (same.energy, same.latency)
+    assert f"{1e6 * same.energy:.3g} uJ, {1e6 * same.latency:.3g} us" in found.lines()[-2]
+
+
+def test_layers_are_described_by_hand() -> None:
+    model, x, labels = example()
+    with torch.no_grad():
+        next(quantized_tensors(model)).original[0].zero_()  # its bitlines need no ADC
+    crossbar = Crossbar(rows=16, columns=4)
+    conv = report(model, x, labels, [], anchored(SABERI), crossbar, observed_images=5).layers[0]
+    assert (conv["unused_rows"], conv["unused_columns"], conv["cycles"], conv["vectors"]) == (5, 0, 8, 16)
+    used = map_network(model, x[:5], crossbar)[0].bounds.gt(0).sum(dim=(0, 1, 2, 4))
+    assert conv["conversions_of_used"] == [int(n) * 16 * 8 for n in used] != conv["conversions"]
