@@ -51,7 +51,11 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 # Runs with released integer weights, as experiment/name, and on how many test images each report looks.
 RELEASED_RUNS = sorted(path[len("results/") : -len(".npz")] for path in RELEASED if path.endswith(".npz"))
 OPTIONS = {
-    "report": {"mnist": "--observed-images 1000", "cifar10-resnet20": "--images 1000 --observed-images 50"},
+    "report": {
+        "mnist": "--observed-images 1000",
+        "cifar10-resnet20": "--images 1000 --observed-images 50",
+        "cifar10-vgg11-bn": "--images 1000 --observed-images 20",
+    },
     "tolerance": {"mnist": "--images 2000"},
 }
 
