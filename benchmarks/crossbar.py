@@ -1,8 +1,8 @@
 """What the crossbar simulation costs, next to plain float32 inference of the same network, single-threaded.
 
-Networks: ResNet-20 with no column that can clip (9-bit ADCs), with dense weights and with the sparse weights of a
-bit-slice-L1 network under ADCs that clip. Layers: the naive form, and CrossSim (Sandia) where it can be imported, on
-the same layer, with the same results. Arms take turns; medians are compared and go into ``build/bench.json``.
+Networks: ResNet-20 and VGG-11 with no column that can clip (9-bit ADCs), with dense weights and with the sparse weights
+of a bit-slice-L1 network under ADCs that clip. Layers: the naive form, and CrossSim (Sandia) where it can be imported,
+on the same layer, with the same results. Arms take turns; medians are compared and go into ``build/bench.json``.
 """
 
 import argparse
@@ -23,30 +23,35 @@ from bitslice.crossbar.stacked import unfolded
 from bitslice.quantizer import quantize
 from bitslice.slices import to_slices
 
-SPARSE = Path("results/cifar10-resnet20/bl1-s0.json")
+NETWORKS = {
+    "crossbar": ("resnet20", Path("results/cifar10-resnet20/bl1-s0.json")),
+    "crossbar_vgg11": ("vgg11_bn", Path("results/cifar10-vgg11-bn/bl1-s0.json")),
+}
+"""Networks by the beginning of their results' names, each with a released one that bit-slice L1 made sparse."""
+
 LAYER = Unfold(kernel=(3, 3), padding=(1, 1))
 
 
-def dense_resnet20() -> nn.Module:
-    """ResNet-20 as initialized, quantized: every slice of every weight is about as likely set as not."""
+def dense_network(network: str) -> nn.Module:
+    """A network as initialized, quantized: every slice of every weight is about as likely set as not."""
     torch.manual_seed(0)
-    model = quantize(models.build("resnet20"))
+    model = quantize(models.build(network))
     model(torch.randn(16, 3, 32, 32))
     return model.eval()
 
 
-def networks(images: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Inference of ``images``: plain float32, and on crossbars."""
-    plain = models.build("resnet20").eval()
-    dense = dense_resnet20()
+def inference(network: str, released: Path, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """Inference of ``images`` by one network: plain float32, and on crossbars."""
+    plain = models.build(network).eval()
+    dense = dense_network(network)
     mapped = map_network(dense, images)
     arms: dict[str, nn.Module] = {
         "plain": plain,
         "lossless": deploy(dense, mapped, 9),
         "dense": deploy(dense, mapped, 3),
     }
-    if SPARSE.exists():
-        sparse = records.read(SPARSE).network()
+    if released.exists():
+        sparse = records.read(released).network()
         arms["sparse"] = deploy(sparse, map_network(sparse, images), (3, 3, 3, 1))
 
     def run(model: nn.Module) -> Callable[[], Tensor]:
@@ -169,10 +174,11 @@ def main() -> None:
         results[name] = {"ratio": ratio, f"{base}_seconds": times[base], f"{arm}_seconds": times[arm], **common}
         print(f"{name}: {1e3 * times[base]:.1f} ms, {1e3 * times[arm]:.1f} ms, ratio {ratio:.2f}")
 
-    times = medians(networks(torch.rand(chosen.images, 3, 32, 32)), chosen.runs)
-    for arm in times:
-        if arm != "plain":
-            compare(times, f"crossbar_{arm}_over_plain", arm, "plain")
+    for name, (network, released) in NETWORKS.items():
+        times = medians(inference(network, released, torch.rand(chosen.images, 3, 32, 32)), chosen.runs)
+        for arm in times:
+            if arm != "plain":
+                compare(times, f"{name}_{arm}_over_plain", arm, "plain")
     times = medians(layer(bits=3), 3)
     compare(times, "crossbar_layer_over_plain", "counters", "plain")
     compare(times, "naive_over_crossbar", "naive", "counters")

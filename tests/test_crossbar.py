@@ -359,8 +359,13 @@ def test_every_step_of_a_sequence_is_a_vector() -> None:
 
 @pytest.mark.parametrize(
     ("row", "kind"),  # 257 * 255^2 < 2^24 < 259 * 255^2
-    [([0.9999] * 257, torch.float32), ([0.9999] * 259, torch.float64), ([0.99, -0.99] * 2048, torch.float64)],
-    ids=("exact", "too long", "signs do not cancel"),
+    [
+        ([0.9999] * 257, torch.float32),
+        ([0.9999] * 259, torch.float64),
+        ([0.9999, -0.9999] * 257, torch.float32),
+        ([0.9999, -0.9999] * 259, torch.float64),
+    ],
+    ids=("exact", "too long", "each sign exact", "signs do not cancel"),
 )
 def test_float32_serves_as_far_as_it_is_exact(row: list[float], kind: torch.dtype) -> None:
     model, x = one_weight([row]), torch.ones(1, len(row))
@@ -368,6 +373,14 @@ def test_float32_serves_as_far_as_it_is_exact(row: list[float], kind: torch.dtyp
     model.eval()
     (layer,) = (m for m in deploy(model, map_network(model, x)).modules() if isinstance(m, CrossbarLayer))
     assert layer.dtype is kind
+
+
+def test_inputs_of_both_signs_halve_what_float32_holds() -> None:
+    model, x = one_weight([[0.9999, -0.9999] * 257]), torch.ones(1, 514)
+    x[:, ::2] = -1
+    model.train()(x)
+    (mapped,) = map_network(model.eval(), x)
+    assert mapped.largest_sum == 514 * 255 * 255
 
 
 def test_memory_counts_every_group() -> None:

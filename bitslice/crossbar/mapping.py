@@ -192,6 +192,14 @@ class MappedLayer:
         sums = [tile.sum(dim=3) for tile in cells.split(self.crossbar.rows, dim=3)]
         return torch.stack(sums, dim=1) * self.crossbar.largest_digit
 
+    @property
+    def largest_sum(self) -> int:
+        """Largest magnitude that a product's sum can reach for any input, in whatever order it is added."""
+        positive, negative = (side.sum(dim=1) for side in (self.codes.clamp_min(0), self.codes.clamp_max(0).neg()))
+        # Inputs that are never negative leave the signs of all terms to the weights.
+        reached = positive + negative if self.signed else torch.maximum(positive, negative)
+        return int(reached.max()) * int(2**self.input_bits - 1)
+
     def part(self, chosen: Tensor) -> Tensor:
         """Signed codes of the cells on ``chosen`` bitlines alone: int32, in the shape of ``codes``.
 

@@ -46,8 +46,7 @@ class CrossbarLayer(nn.Module):
         ]
         exact = mapped.part(~simulated) if simulated.any() else mapped.codes
         self.simulated_sums = (mapped.codes - exact).sum(dim=1)
-        largest = int(mapped.codes.abs().sum(dim=1).max()) * (2**mapped.input_bits - 1)
-        self.dtype = torch.float32 if largest < EXACT_IN_FLOAT32 else torch.float64
+        self.dtype = torch.float32 if mapped.largest_sum < EXACT_IN_FLOAT32 else torch.float64
         self.exact_weight = (
             exact.transpose(1, 2).reshape(weight.shape).to(self.dtype) * mapped.step
             if exact.any() or not any(self.simulators)
