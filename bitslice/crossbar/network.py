@@ -48,7 +48,7 @@ class CrossbarLayer(nn.Module):
         self.simulated_sums = (mapped.codes - exact).sum(dim=1)
         self.dtype = torch.float32 if mapped.largest_sum < EXACT_IN_FLOAT32 else torch.float64
         self.exact_weight = (
-            exact.transpose(1, 2).reshape(weight.shape).to(self.dtype) * mapped.step
+            exact.transpose(1, 2).reshape(weight.shape).contiguous().to(self.dtype) * mapped.step
             if exact.any() or not any(self.simulators)
             else None
         )
