@@ -15,6 +15,10 @@ Networks = Mapping[str, Mapping[str, Sequence[Layer]]]
 """Layers by experiment and method."""
 
 
+FARTHEST = 250
+"""Percent of the cells left after pruning where the axis ends: a slice that held next to nothing can grow manifold."""
+
+
 def density_by_layer(networks: Networks) -> Figure:
     """Mean slice density of every layer by method, and its share of all set cells over that of all weights."""
     figure, rows = _panels(networks, columns=2)
@@ -42,6 +46,8 @@ def density_by_layer(networks: Networks) -> Figure:
 def left_after_pruning(networks: Networks) -> Figure:
     """Set cells of every layer and slice, in percent of those of the pruned network, a column a method.
 
+    What lies beyond :data:`FARTHEST` is drawn there, as an arrowhead.
+
     Args:
         networks: with ``pruned`` among the methods of each.
     """
@@ -59,10 +65,16 @@ def left_after_pruning(networks: Networks) -> Figure:
                     for ours, theirs in zip(found[method], found["pruned"], strict=True)
                 ]
                 shares = [100 * ours / theirs if theirs else np.nan for ours, theirs in pairs]
-                axes.plot(shares, range(len(shares)), "o", ms=5, color=colour, label=name)
+                places = np.arange(len(shares))
+                beyond = np.array(shares) > FARTHEST
+                axes.plot(np.where(beyond, np.nan, shares), places, "o", ms=5, color=colour, label=name)
+                for edge in places[beyond]:
+                    axes.plot(FARTHEST, edge, ">", ms=6, color=colour)
             axes.axvline(100, color=INK, lw=0.8, ls=":")
             axes.set_xlabel(f"{METHOD_NAMES[method]}:\ncells left (%)")
     _finish(figure, rows)
+    for axes in (axes for row in rows for axes in row):
+        axes.set_xlim(0, min(axes.get_xlim()[1], 1.03 * FARTHEST))
     return figure
 
 
