@@ -413,7 +413,7 @@ _RESNET20_SWEEP: Sweep = {
     Method.BL1: (0.05, 0.1, 0.2, 0.5),
     Method.BL0: _PRICES,
 }
-#: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls about as hard as L1 at 256.
+#: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls a weight whose B0 is set like L1 at 512.
 _VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.05, 0.5, 5.0), Method.BL0: _PRICES}
 
 #: Alphas of each experiment's sweep, around the defaults (which are among them).
