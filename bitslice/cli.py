@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("--cell-bits", type=int, default=2, help="bits of a cell (default 2)")
         verb.add_argument("--dac-bits", type=int, default=1, help="input bits a cycle (default 1)")
         verb.add_argument("--signed-inputs", default="two_phase", help="two_phase (default) or offset")
+        verb.add_argument("--row-order", default="consecutive", help="consecutive (default) or spread")
         verb.add_argument("--images", type=int, help="test images (default: all)")
         verb.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
         verb.add_argument("--json", action="store_true", help="print JSON")
@@ -156,11 +157,13 @@ def _at_least_one(name: str, value: int) -> int:
 
 
 def _crossbar(options: argparse.Namespace) -> "Crossbar":
-    from bitslice.crossbar import Crossbar, SignedInputs
+    from bitslice.crossbar import Crossbar, RowOrder, SignedInputs
     from bitslice.names import by_value
 
     signed = by_value(SignedInputs, options.signed_inputs)
-    return Crossbar(options.rows, options.columns, options.cell_bits, options.dac_bits, signed_inputs=signed)
+    order = by_value(RowOrder, options.row_order)
+    geometry = (options.rows, options.columns, options.cell_bits, options.dac_bits)
+    return Crossbar(*geometry, signed_inputs=signed, row_order=order)
 
 
 def _crossbar_report(options: argparse.Namespace) -> None:

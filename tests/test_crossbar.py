@@ -14,6 +14,7 @@ from bitslice.crossbar import (
     Crossbar,
     MappedLayer,
     NonIdealities,
+    RowOrder,
     SignedInputs,
     Unfold,
     adcs,
@@ -96,17 +97,36 @@ LAYERS = {
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("signed", [None, *SignedInputs], ids=str)
-def test_a_layer_is_what_the_naive_reference_says(layer: str, signed: SignedInputs | None, engine: str) -> None:
+@pytest.mark.parametrize("order", RowOrder, ids=str)
+def test_a_layer_is_what_the_naive_reference_says(
+    layer: str, signed: SignedInputs | None, order: RowOrder, engine: str
+) -> None:
     build, shape = LAYERS[layer]
     torch.manual_seed(0)
     x = torch.rand(shape) if signed is None else torch.randn(shape)
     model = quantized(build(), x=x)
-    crossbar = Crossbar(rows=32, columns=8, signed_inputs=signed or SignedInputs.TWO_PHASE)
+    crossbar = Crossbar(rows=32, columns=8, signed_inputs=signed or SignedInputs.TWO_PHASE, row_order=order)
     mapped = map_network(model, x, crossbar)
     for bits in (None, 2, (3, 3, 3, 1), (Adc(3, 4), None, 4, None)):
         expected = by_hand(model, x, crossbar, bits)
         assert torch.equal(deploy(model, mapped, bits)(x), expected)
     assert torch.equal(deploy(model, mapped)(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("rows", "wordlines"), [(128, 1), (128, 128), (128, 129), (128, 144), (128, 784), (3, 11), (1, 4)]
+)
+def test_spread_rows_fill_as_many_arrays_evenly(rows: int, wordlines: int) -> None:
+    consecutive = Crossbar(rows=rows).tiles(wordlines)
+    spread = Crossbar(rows=rows, row_order=RowOrder.SPREAD).tiles(wordlines)
+    assert torch.equal(torch.cat(consecutive), torch.arange(wordlines))
+    assert torch.equal(torch.cat(spread).sort().values, torch.arange(wordlines))
+    sizes = [len(tile) for tile in spread]
+    assert len(spread) == len(consecutive)
+    assert set(sizes[:-1]) <= {-(-wordlines // len(spread))}
+    assert 0 < sizes[-1] <= max(sizes) <= rows
+    if len(spread) > 2:
+        assert all(bool((tile.diff() >= len(spread) - 1).all()) for tile in spread)
 
 
 @pytest.mark.parametrize(("cell_bits", "dac_bits"), [(1, 1), (2, 3), (4, 2), (8, 4)])

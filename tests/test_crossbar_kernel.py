@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bitslice import native
-from bitslice.crossbar import Adc, Crossbar, Unfold, kernel
+from bitslice.crossbar import Adc, Crossbar, RowOrder, Unfold, kernel
 from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.reference import digits, naive
 from bitslice.errors import BitsliceError
@@ -207,20 +207,21 @@ def test_threads_do_not_change_results() -> None:
     [
         linear(144, 513),
         linear(144, crossbar=Crossbar(rows=50, cell_bits=4, dac_bits=2)),
+        linear(144, crossbar=Crossbar(rows=50, row_order=RowOrder.SPREAD)),
         Case(weights(300), torch.full((1, 300, 1, 9), 255), crossbar=Crossbar(rows=300, dac_bits=2)),
         Case(torch.zeros(9, 3, dtype=torch.int32), inputs(4, 1, 5, 5), Unfold((3, 3), padding=(1, 1))),
     ],
-    ids=["ragged", "digits", "sums beyond a byte", "empty"],
+    ids=["ragged", "digits", "spread", "sums beyond a byte", "empty"],
 )
 def test_statistics_count_every_conversion(case: Case) -> None:
     histogram = case.counters().statistics(case.words, case.unfold, case.input_bits)
     expected = torch.zeros_like(histogram)
-    rows = case.crossbar.rows
+    tiles = case.crossbar.tiles(len(case.weights))
     for sign, side in enumerate((case.weights.clamp_min(0), (-case.weights).clamp_min(0))):
         for k, cells in enumerate(to_slices(side, 8, case.crossbar.cell_bits)):
-            driven = digits(case.vectors(), case.crossbar, 8).split(rows, dim=2)
-            for tile, (digit, cell) in enumerate(zip(driven, cells.split(rows), strict=True)):
-                sums = (digit.double() @ cell.double()).long()
+            driven = digits(case.vectors(), case.crossbar, 8).double()
+            for tile, rows in enumerate(tiles):
+                sums = (driven[:, :, rows] @ cells[rows].double()).long()
                 expected[tile, sign, k] = sums.flatten().bincount(minlength=histogram.shape[3])
     assert torch.equal(histogram, expected)
 

@@ -216,6 +216,10 @@ class TestCommandLine:
                 ["tests.test_report:example", "--signed-inputs", "no"],
                 "unknown signed inputs 'no'; choose from",
             ),
+            (
+                ["tests.test_report:example", "--row-order", "no"],
+                "unknown row order 'no'; choose from consecutive, spread",
+            ),
             (["tests.test_report:example", "--cost-model", "gold"], "unknown cost model 'gold'"),
             (["tests.test_report:example", "--threads", "0"], "--threads must be at least 1, not 0"),
             (["tests.test_report:example", "--images", "0"], "a report needs images"),

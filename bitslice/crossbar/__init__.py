@@ -1,6 +1,6 @@
 """Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs, setting_name
+from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, setting_name
 from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities
@@ -14,6 +14,7 @@ __all__ = [
     "LayerSums",
     "MappedLayer",
     "NonIdealities",
+    "RowOrder",
     "SignedInputs",
     "Unfold",
     "adcs",

@@ -64,8 +64,8 @@ class Driven:
     row_stride: int
 
     @classmethod
-    def of(cls, words: np.ndarray, unfold: Unfold, padding: int) -> "Driven":
-        """Lays out ``words`` of ``(images, channels, height, width)``, with ``padding`` around."""
+    def of(cls, words: np.ndarray, unfold: Unfold, padding: int, order: np.ndarray) -> "Driven":
+        """Lays out ``words`` of ``(images, channels, height, width)``, ``padding`` around; wordlines in ``order``."""
         images, channels, height, width = words.shape
         (top, left), (down, stride) = unfold.padding, unfold.stride
         shape = (words.itemsize, images, channels, height + 2 * top, stride, -(-(width + 2 * left) // stride))
@@ -81,7 +81,7 @@ class Driven:
         byte, image, channel, row, column, _ = codes.strides
         y, x = (np.arange(size) * step for size, step in zip(unfold.kernel, unfold.dilation, strict=True))
         wordline = np.arange(channels)[:, None, None] * channel + y[:, None] * row + x % stride * column + x // stride
-        return cls(memory, wordline.ravel(), byte, image, down * row)
+        return cls(memory, wordline.ravel()[order], byte, image, down * row)
 
 
 class Counters:
@@ -100,11 +100,12 @@ class Counters:
 
     def __init__(self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int) -> None:
         self.wordlines, self.outputs = codes.shape
-        self.crossbar, self.rows = crossbar, min(crossbar.rows, self.wordlines)
+        tiles = crossbar.tiles(self.wordlines)
+        self.crossbar, self.rows, self.order = crossbar, len(tiles[0]), torch.cat(tiles)
         if self.rows > np.iinfo(np.uint16).max:
             raise BitsliceError(f"a simulated tile has at most 65535 rows, not {self.rows}")
-        cells = cell_levels(codes, bits, crossbar.cell_bits)
-        self.shape = (-(-self.wordlines // self.rows), 2, cells.shape[1])
+        cells = cell_levels(codes[self.order], bits, crossbar.cell_bits)
+        self.shape = (len(tiles), 2, cells.shape[1])
         if simulated.shape != (*self.shape, self.outputs) or len(adcs) != cells.shape[1]:
             raise BitsliceError(
                 f"{tuple(simulated.shape)} bitlines and {len(adcs)} ADCs do not fit {(*self.shape, self.outputs)}"
@@ -208,7 +209,7 @@ class Counters:
         height, width = unfold.output_size(*codes.shape[2:])
         if min(height, width) < 1:
             raise BitsliceError(f"images of {tuple(codes.shape[2:])} are smaller than a kernel of {unfold.kernel}")
-        driven = Driven.of(words, unfold, padding)
+        driven = Driven.of(words, unfold, padding, self.order.numpy())
         task = Task(
             **vars(driven),
             **fields,

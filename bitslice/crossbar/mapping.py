@@ -132,7 +132,7 @@ class MappedLayer:
 
     @property
     def unused(self) -> Pair:
-        """Rows of the last row tile and columns of the last column tile that hold nothing."""
+        """Rows of the row tiles and columns of the column tiles that hold nothing."""
         rows = self.row_tiles * self.crossbar.rows - self.wordlines
         return rows, self.column_tiles * self.crossbar.columns - self.outputs
 
@@ -189,7 +189,7 @@ class MappedLayer:
     def bounds(self) -> Tensor:
         """Largest sum that any input could put on each bitline, int64 ``(groups, tiles, 2 signs, slices, outputs)``."""
         cells = self.levels()
-        sums = [tile.sum(dim=3) for tile in cells.split(self.crossbar.rows, dim=3)]
+        sums = [cells[:, :, :, tile].sum(dim=3) for tile in self.crossbar.tiles(self.wordlines)]
         return torch.stack(sums, dim=1) * self.crossbar.largest_digit
 
     @property
@@ -208,8 +208,10 @@ class MappedLayer:
         """
         place = 2 ** (self.crossbar.cell_bits * torch.arange(self.slices, device=self.codes.device))
         scale = torch.stack([place, -place])[:, :, None, None].int()
-        tiles = zip(self.levels().split(self.crossbar.rows, dim=3), chosen.unbind(1), strict=True)
-        return torch.cat([(tile * (scale * on[:, :, :, None])).sum((1, 2), dtype=torch.int32) for tile, on in tiles], 1)
+        levels, part = self.levels(), torch.empty_like(self.codes)
+        for tile, on in zip(self.crossbar.tiles(self.wordlines), chosen.unbind(1), strict=True):
+            part[:, tile] = (levels[:, :, :, tile] * (scale * on[:, :, :, None])).sum((1, 2), dtype=torch.int32)
+        return part
 
     def conversions(self) -> Tensor:
         """Conversions per image and slice, int64 ``(slices,)``: every cycle converts every bitline of every tile."""

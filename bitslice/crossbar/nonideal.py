@@ -75,7 +75,7 @@ class Analog(Stacked):
     def __init__(
         self, name: str, codes: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int, cells: NonIdealities
     ) -> None:
-        shape = (-(-len(codes) // crossbar.rows), 2, len(adcs), codes.shape[1])
+        shape = (len(crossbar.tiles(len(codes))), 2, len(adcs), codes.shape[1])
         super().__init__(codes, torch.ones(shape, dtype=torch.bool, device=codes.device), adcs, crossbar, bits)
         self.noise, self.generator = cells.read_noise, cells.generator(name, codes.device)
         highest = 2**crossbar.cell_bits - 1

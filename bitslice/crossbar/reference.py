@@ -62,8 +62,7 @@ def naive(
         for cycle, digit in enumerate(digits(words, crossbar, word_bits)):
             for sign, side in ((1, weights.clamp_min(0)), (-1, (-weights).clamp_min(0))):
                 for k, (cells, adc) in enumerate(zip(to_slices(side, bits, crossbar.cell_bits), adcs, strict=True)):
-                    for first in range(0, len(weights), crossbar.rows):
-                        tile = slice(first, first + crossbar.rows)
+                    for tile in crossbar.tiles(len(weights)):
                         sums = (digit[:, tile, None] * cells[None, tile].long()).sum(dim=1)
                         scale = phase_sign * sign * 2 ** (crossbar.cell_bits * k + crossbar.dac_bits * cycle)
                         result += scale * adc.convert(sums)

@@ -1,5 +1,6 @@
 """Everything a crossbar makes of a network: mapping, bitline sums, and accuracy and cost of every ADC setting."""
 
+import enum
 import importlib
 import time
 from collections.abc import Callable, Sequence
@@ -252,7 +253,7 @@ def report(
         )
     return Report(
         network=network,
-        crossbar={**asdict(crossbar), "signed_inputs": crossbar.signed_inputs.value},
+        crossbar={k: v.value if isinstance(v, enum.Enum) else v for k, v in asdict(crossbar).items()},
         cost_model=adc.title,
         images=len(images),
         observed_images=observed_images,

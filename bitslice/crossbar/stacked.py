@@ -61,28 +61,31 @@ class Stacked:
     """
 
     def __init__(self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int) -> None:
-        self.crossbar, self.adcs, self.rows = crossbar, adcs, min(crossbar.rows, len(codes))
+        self.crossbar, self.adcs = crossbar, adcs
+        self.wordlines = [tile.to(codes.device) for tile in crossbar.tiles(len(codes))]
+        self.rows = len(self.wordlines[0])
         levels = cell_levels(codes, bits, crossbar.cell_bits)
         self.tiles = []
-        for chosen, cells in zip(simulated, levels.split(crossbar.rows, dim=2), strict=True):
+        for chosen, wordlines in zip(simulated, self.wordlines, strict=True):
             sign, k, output = chosen.nonzero(as_tuple=True)
             order = k.argsort(stable=True)
             sign, k, output = sign[order], k[order], output[order]
             scale = (1 - 2 * sign) << (crossbar.cell_bits * k)
             counts = k.bincount(minlength=len(adcs)).tolist()
-            self.tiles.append(Tile(cells[sign, k, :, output].T, output, scale, sign * len(adcs) + k, counts))
+            cells = levels[:, :, wordlines][sign, k, :, output].T
+            self.tiles.append(Tile(cells, output, scale, sign * len(adcs) + k, counts))
 
     def _pieces(self, codes: Tensor, positions: int, cycles: int) -> int:
         """Images at a time, so that no intermediate product outgrows ``CHUNK``."""
-        widest = max(self.crossbar.rows, *(len(tile.output) for tile in self.tiles))
+        widest = max(self.rows, *(len(tile.output) for tile in self.tiles))
         return max(1, CHUNK // (cycles * positions * widest))
 
     def _sums(self, codes: Tensor, unfold: Unfold, bits: int, padding: int) -> Iterator[tuple[Tile, Tensor]]:
         """Bitline sums ``(cycles, vectors, bitlines)`` of every tile that has simulated bitlines."""
         driven = digits(unfolded(codes, unfold, padding), self.crossbar, bits)
-        for index, digit in enumerate(driven.split(self.crossbar.rows, dim=2)):
-            if len(self.tiles[index].output):
-                yield self.tiles[index], self._read(digit.flatten(0, 1), index).unflatten(0, (len(digit), -1))
+        for index, (tile, wordlines) in enumerate(zip(self.tiles, self.wordlines, strict=True)):
+            if len(tile.output):
+                yield tile, self._read(driven[:, :, wordlines].flatten(0, 1), index).unflatten(0, (len(driven), -1))
 
     def _read(self, digits: Tensor, tile: int) -> Tensor:
         """Bitline sums ``(vectors, bitlines)`` of one tile for ``digits`` ``(vectors, rows)`` on its wordlines."""
