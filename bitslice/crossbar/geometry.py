@@ -27,8 +27,8 @@ class RowOrder(enum.Enum):
     CONSECUTIVE = "consecutive"
     """Array after array is filled, the last as it comes."""
     SPREAD = "spread"
-    """Dealt in turn to as many arrays, so that all of them hold about as many rows, and neighbouring pixels or channels,
-    which tend to be large together, lie in different arrays. It costs nothing: any wordline can take any input."""
+    """Dealt in turn to as many arrays, so that all hold about as many rows, and neighbouring pixels or channels, which
+    tend to be large together, lie in different ones. It costs nothing: any wordline can take any input."""
 
 
 @dataclass(frozen=True)
