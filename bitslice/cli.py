@@ -40,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, help="of the initialization and the data order (default 0)")
     train.add_argument("--alpha", type=float, help="weight of the regularizer (default: the authors')")
     train.add_argument("--input-scaling", help="unit or normalized (default: the experiment's)")
+    train.add_argument("--adc-bits", metavar="B0,B1,B2,B3", help="go on training through such ADCs, as 3,3,3,1")
+    train.add_argument("--row-order", default="spread", help="with --adc-bits: spread (default) or consecutive")
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
@@ -101,6 +103,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from bitslice import experiments, records, training
+    from bitslice.crossbar import RowOrder
     from bitslice.names import by_name, by_value
 
     experiment = by_name("experiment", experiments.EXPERIMENTS, options.experiment)
@@ -114,13 +117,17 @@ def _train(options: argparse.Namespace) -> None:
         alpha=options.alpha,
         **scaling,
     )
+    if options.adc_bits is not None:
+        order = by_value(RowOrder, options.row_order)
+        config = experiments.adapted(config, _adc_bits(options.adc_bits), order)
     folder = options.out or records.LIVE / options.experiment / options.profile
     released = folder / f"{config.name}.json"
     if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
         raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
     record = training.run(config, folder, options.device, options.threads, compiled=options.compile)
     density = f", mean slice density {record.mean_density:.2f}%" if "density" in record.final else ""
-    print(f"{record.path}: accuracy {record.accuracy:.2f}%{density}")
+    adcs = f", {record.final['adc_accuracy']:.2f}% through ADCs" if config.adapt else ""
+    print(f"{record.path}: accuracy {record.accuracy:.2f}%{adcs}{density}")
 
 
 def _results(options: argparse.Namespace) -> None:

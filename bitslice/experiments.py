@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from bitslice.crossbar.geometry import RowOrder, adcs
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import Rounding
 from bitslice.regularizers import RegularizerKind
+from bitslice.slices import slice_count
 
 T = TypeVar("T")
 
@@ -120,6 +122,10 @@ class Stage:
     """Share of the target probability spread evenly over all classes."""
     slice_price: float | None = None
     """What the quantizer charges for a non-zero slice, in steps squared; None: nothing, the paper's quantizer."""
+    adc_bits: tuple[int | None, ...] | None = None
+    """Resolution of every slice's ADC, B0 first, that the forward pass goes through; None: exact products."""
+    row_order: RowOrder = RowOrder.CONSECUTIVE
+    """Which wordlines share an array, where the forward pass goes through ADCs."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,8 @@ class Config:
     precision: Precision = Precision.FLOAT32
     channels_last: bool = False
     """Whether images lie in memory with their channels innermost, which convolutions run faster on."""
+    adapt: Stage | None = None
+    """Last stage, from the integer weights of the run without it, through ADCs; None: none."""
 
     @property
     def alpha(self) -> float | None:
@@ -165,18 +173,22 @@ class Config:
 
     @property
     def name(self) -> str:
-        """File name of the run's record: method, alpha where it is not the experiment's default, seed."""
+        """File name of the run's record: method, alpha where it is not the default, ADCs adapted to, seed."""
         parts = [self.method.value]
         standard = EXPERIMENTS[self.experiment](self.method, self.profile, self.seed)
         if self.alpha != standard.alpha:
             parts.append(f"a{self.alpha:.15g}")
         if self.input_scaling is not standard.input_scaling:
             parts.append(self.input_scaling.value)
+        if self.adapt is not None and self.adapt.adc_bits is not None:
+            parts.append("adc" + ".".join("ideal" if n is None else str(n) for n in self.adapt.adc_bits))
+            if self.adapt.row_order is not RowOrder.CONSECUTIVE:
+                parts.append(self.adapt.row_order.value)
         return "-".join([*parts, f"s{self.seed}"])
 
     def pretrained(self) -> "Config":
         """Configuration of the pre-trained network that this run starts from."""
-        return replace(self, method=Method.QUANTIZED, prune_threshold=None, finetune=None)
+        return replace(self, method=Method.QUANTIZED, prune_threshold=None, finetune=None, adapt=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, enums by value."""
@@ -202,16 +214,20 @@ class Config:
             "precision": Precision,
             "regularizer": RegularizerKind,
             "schedule": Schedule,
+            "row_order": RowOrder,
         }
 
         def with_enums(fields: dict[str, Any]) -> dict[str, Any]:
             return {k: enums[k](v) if k in enums and v is not None else v for k, v in fields.items()}
 
         def stage(fields: dict[str, Any] | None) -> Stage | None:
-            return None if fields is None else Stage(**with_enums(fields))
+            if fields is None:
+                return None
+            adc_bits = fields.get("adc_bits")
+            return Stage(**{**with_enums(fields), "adc_bits": None if adc_bits is None else tuple(adc_bits)})
 
-        converted = with_enums(values)
-        return cls(**{**converted, "pretrain": stage(values["pretrain"]), "finetune": stage(values["finetune"])})
+        stages = {name: stage(values.get(name)) for name in ("pretrain", "finetune", "adapt")}
+        return cls(**{**with_enums(values), **stages})
 
 
 def differing_fields(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
@@ -266,6 +282,35 @@ def finetuning(method: Method, stage: Stage, alpha: float | None, defaults: Mapp
 def pretraining(method: Method, stage: Stage) -> Stage:
     """A method's first stage; a float baseline trains without the regularizer of fixed-point pre-training."""
     return replace(stage, regularizer=None, alpha=0.0) if method is Method.FLOAT else stage
+
+
+def adapted(config: Config, adc_bits: tuple[int | None, ...], row_order: RowOrder = RowOrder.SPREAD) -> Config:
+    """``config`` with a last stage that trains through ADCs, without a regularizer (:mod:`bitslice.crossbar.aware`).
+
+    Args:
+        config: of a fixed-point network.
+        adc_bits: resolution of every slice, B0 first; None: an ideal ADC.
+        row_order: which wordlines share an array.
+
+    Raises:
+        BitsliceError: for a float network, or ADCs that do not fit the slices.
+    """
+    if config.method is Method.FLOAT:
+        raise BitsliceError("a float network has no slices, so ADCs do not apply")
+    adcs(adc_bits, slice_count(config.bits))
+    epochs = {Profile.SMOKE: 1, Profile.QUICK: 2, Profile.CPU: 5, Profile.PAPER: 10}[config.profile]
+    stage = replace(
+        config.finetune or config.pretrain,
+        epochs=epochs,
+        learning_rate=0.2 if config.experiment == "mnist" else 0.05,
+        regularizer=None,
+        alpha=0.0,
+        slice_price=None,
+        schedule=Schedule.ONE_CYCLE,
+        adc_bits=adc_bits,
+        row_order=row_order,
+    )
+    return replace(config, adapt=stage)
 
 
 def of_profile(experiment: str, choices: dict[Profile, T], profile: Profile) -> T:

@@ -11,7 +11,8 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from bitslice import cifar, data, models, pipeline, records
-from bitslice.crossbar import Crossbar, bitline_sums, map_network, pooled
+from bitslice.crossbar import Crossbar, bitline_sums, deploy, map_network, pooled
+from bitslice.crossbar.aware import through_adcs
 from bitslice.data import Images
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, InputScaling, Method, Precision, Stage, differing_fields
@@ -88,8 +90,13 @@ def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
         t.name: {"size": t.original.numel(), "density": density([t.codes()], config.bits)} for t in tensors
     }
     seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
-    sums = pooled(bitline_sums(model, map_network(model, seen, Crossbar(rows=config.rows)), seen))
+    crossbar = Crossbar(rows=config.rows)
+    sums = pooled(bitline_sums(model, map_network(model, seen, crossbar), seen))
     result["adc"] = {f"B{k}": {"bound": s.bound, "observed": s.observed} for k, s in enumerate(sums)}
+    if config.adapt is not None:
+        mapped = map_network(model, seen, replace(crossbar, row_order=config.adapt.row_order))
+        deployed = deploy(model, mapped, config.adapt.adc_bits)
+        result["adc_accuracy"] = accuracy(deployed, images, config.input_scaling)
     return result
 
 
@@ -133,10 +140,12 @@ class Run:
         regularizer = stage.regularizer.build(model) if stage.regularizer else None
         if stage.slice_price is not None:
             charge_slices(model, stage.slice_price)
+        crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
         saved = time.monotonic()
         begun, first = saved, self.resume(model, optimizer)
         for epoch in range(first, stage.epochs):
-            loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
+            with nullcontext() if stage.adc_bits is None else through_adcs(model, stage.adc_bits, crossbar):
+                loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
             if not np.isfinite(loss):
                 raise BitsliceError(f"{self.config.name}: the loss is not finite in epoch {epoch + 1} of {name}")
             slices = density((t.codes() for t in quantized_tensors(model)), self.config.bits)
@@ -168,7 +177,7 @@ class Run:
         model.train()
         forward = torch.compile(model) if self.compiled else model  # compiled once: later calls find it in a cache
         config = self.config
-        seed = [config.seed, epoch, int(config.method.finetunes)]
+        seed = [config.seed, epoch, 2 if config.adapt else int(config.method.finetunes)]
         epoch_seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
         torch.manual_seed(epoch_seed)  # of dropout, so that a resumed run drops the same
         generator = torch.Generator().manual_seed(epoch_seed)
@@ -266,7 +275,8 @@ def run(
     """Train one configuration and write its record and integer weights into ``folder``.
 
     A method that starts from a pre-trained network takes the one in ``folder`` (``quantized-s<seed>.state.npz``), and
-    trains it first where it is missing. An interrupted run goes on from its checkpoint.
+    trains it first where it is missing; so does a run that adapts to ADCs, with the record of the run without that. An
+    interrupted run goes on from its checkpoint.
 
     Args:
         config: what to train.
@@ -301,7 +311,18 @@ def run(
         quantize(model, config.bits, config.activation_bits, config.rounding)
     model.to(target, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack this overload
     after_pruning = None
-    if config.finetune is None:
+    if config.adapt is not None:
+        start = replace(config, adapt=None)
+        path = folder / f"{start.name}.json"
+        if not path.exists():
+            run(start, folder, device, threads, report, checkpoint_seconds, compiled)
+        record = records.read(path)
+        refuse_other_config(path, start, record.config.to_dict())
+        model = record.network()
+        model.to(target, memory_format=layout)  # type: ignore[call-overload]  # as above
+        prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
+        this.train(model, train_images, config.adapt, "adapt")
+    elif config.finetune is None:
         this.train(model, train_images, config.pretrain, "pretrain")
         if config.method is Method.QUANTIZED:
             save_state(model, config, folder)

@@ -16,7 +16,7 @@ def select(
     profile: Profile = Profile.PAPER,
     input_scaling: InputScaling | None = None,
 ) -> list[Record]:
-    """All runs of one method in one profile of an experiment, whatever their alpha and seed.
+    """All runs of one method in one profile of an experiment, whatever their alpha and seed, not adapted to ADCs.
 
     Args:
         records: to choose from.
@@ -31,6 +31,7 @@ def select(
         for record in records
         if (record.config.experiment, record.config.method, record.config.profile, record.config.input_scaling)
         == wanted
+        and record.config.adapt is None
     ]
 
 

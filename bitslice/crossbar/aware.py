@@ -1,12 +1,12 @@
 """Training through small ADCs: the forward pass gives what the crossbars give, clipped sums included.
 
-The paper clips nothing while it trains, so its networks learn nothing of the ADCs they are to meet. Here they do. In the
-backward pass each array counts as the exact product times a constant, the share of it that its ADCs let through::
+The paper's networks never meet the ADCs that they are meant for until they are deployed. Here they train with them. In
+the backward pass an array counts as its exact product times a constant, the share of it that its ADCs let through::
 
     y = sum over arrays a of  g_a * (x_a @ w_a),      g_a = converted / exact, of each vector and output
 
-so that an output whose array clips half its sum feels its inputs and weights half as much. (The derivative of clipping is
-0 for a clipped sum and 1 for any other: with it a network that clips everywhere learns nothing.)
+so an output of which an array clips half feels that array's inputs and weights half as much. (Clipping itself has the
+derivative 0 or 1: where all sums clip, nothing would be learned.)
 """
 
 from collections.abc import Iterator
@@ -26,21 +26,23 @@ from bitslice.slices import cell_levels
 
 
 def converted(words: Tensor, cells: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...], bits: int) -> Tensor:
-    """What the ADCs of one tile's arrays of one sign give, shifted and added: float32 ``(vectors, outputs)``.
+    """What the ADCs of one tile give, shifted and added: float32 ``(2 signs, vectors, outputs)``, exact below 2^24.
 
     Args:
         words: non-negative input codes, int32 ``(vectors, rows)``.
-        cells: levels, uint8 ``(slices, rows, outputs)``.
+        cells: levels, uint8 ``(2 signs, slices, rows, outputs)``.
         crossbar: geometry.
         converters: ADCs of every slice, B0 first.
         bits: of an input word.
     """
     driven = digits(words, crossbar, bits)
-    sums = int_product(driven.flatten(0, 1), cells.transpose(0, 1).flatten(1)).unflatten(1, (len(cells), -1))
-    place = 2.0 ** (crossbar.cell_bits * torch.arange(len(cells), device=sums.device))
-    total = sum(adc.convert(sums[:, k]).float() * place[k] for k, adc in enumerate(converters))
-    cycle = 2.0 ** (crossbar.dac_bits * torch.arange(len(driven), device=sums.device))
-    return torch.tensordot(cycle, cast(Tensor, total).unflatten(0, (len(driven), -1)), 1)
+    weights = 2.0 ** (crossbar.dac_bits * torch.arange(len(driven), device=words.device))
+    total = torch.zeros((), device=words.device)
+    for k, adc in enumerate(converters):
+        sums = int_product(driven.flatten(0, 1), cells[:, k].transpose(0, 1).flatten(1))
+        codes = adc.convert(sums).float().unflatten(0, (len(driven), -1))
+        total = total + torch.tensordot(weights * 2.0 ** (crossbar.cell_bits * k), codes, 1)
+    return cast(Tensor, total.unflatten(1, (2, -1)).transpose(0, 1))
 
 
 class _Arrays(torch.autograd.Function):
@@ -48,18 +50,19 @@ class _Arrays(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, w: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...], bits: int, input_bits: int
+        ctx: Any, x: Tensor, w: Tensor, rows: int, crossbar: Crossbar, adcs: tuple[Adc, ...], bits: int, input_bits: int
     ) -> Tensor:
-        cells = cell_levels(w.to(torch.int32), bits, crossbar.cell_bits)
         result = x.new_zeros(len(x), w.shape[1])
-        ctx.parts, ctx.signed = [], bool((x < 0).any())
-        for tile in crossbar.tiles(len(w)):
-            for phase, words, _ in phases(x[:, tile].to(torch.int32), crossbar, input_bits, ctx.signed):
-                for sign, levels in zip((1, -1), cells[:, :, tile], strict=True):
-                    given = converted(words, levels, crossbar, converters, input_bits)
-                    exact = words.to(x.dtype) @ (sign * w[tile]).clamp_min(0)
+        ctx.parts, ctx.rows, ctx.signed = [], rows, bool((x < 0).any())
+        for first in range(0, len(w), rows):
+            part, side = x[:, first : first + rows], w[first : first + rows]
+            cells = cell_levels(side.to(torch.int32), bits, crossbar.cell_bits)
+            for phase, words, _ in phases(part.to(torch.int32), crossbar, input_bits, ctx.signed):
+                arrays = converted(words, cells, crossbar, adcs, input_bits)
+                for sign, given in zip((1, -1), arrays, strict=True):
+                    exact = words.to(x.dtype) @ (sign * side).clamp_min(0)
                     result.add_(given, alpha=phase * sign)
-                    ctx.parts.append((tile, phase, sign, torch.where(exact > 0, given / exact, 1)))
+                    ctx.parts.append((first, phase, sign, torch.where(exact > 0, given / exact, 1)))
         ctx.save_for_backward(x, w)
         return result
 
@@ -67,14 +70,15 @@ class _Arrays(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         x_gradient, w_gradient = torch.zeros_like(x), torch.zeros_like(w)
-        for tile, phase, sign, gain in ctx.parts:
-            felt, part, side = gradients[0] * gain, x[:, tile], w[tile]
+        for first, phase, sign, gain in ctx.parts:
+            felt, tile = gradients[0] * gain, slice(first, first + ctx.rows)
+            part, side = x[:, tile], w[tile]
             # A weight of 0 may become positive or negative, an input of 0 likewise if inputs can: it feels the mean.
             of_sign = (side * sign > 0) + 0.5 * (side == 0)
             of_phase = (part * phase > 0) + (0.5 if ctx.signed else 1.0) * (part == 0)
             x_gradient[:, tile] += felt @ (side * (side * sign > 0)).T * of_phase
             w_gradient[tile] += (part * (part * phase > 0)).T @ felt * of_sign
-        return x_gradient, w_gradient, None, None, None, None
+        return x_gradient, w_gradient, None, None, None, None, None
 
 
 def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...]) -> Tensor:
@@ -91,15 +95,18 @@ def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters:
     else:
         geometry = (unfold.kernel, unfold.dilation, unfold.padding, unfold.stride)
         vectors = nn.functional.unfold(codes, *geometry).transpose(1, 2).flatten(0, 1)
+    tiles = crossbar.tiles(len(matrices))
+    order, widths = torch.cat(tiles).to(x.device), (tensor.quantizer.bits, input_quantizer.bits)
     products = [
-        cast(Tensor, _Arrays.apply(v, w, crossbar, converters, tensor.quantizer.bits, input_quantizer.bits))  # type: ignore[no-untyped-call]
+        cast(Tensor, _Arrays.apply(v[:, order], w[order], len(tiles[0]), crossbar, converters, *widths))  # type: ignore[no-untyped-call]
         for v, w in zip(vectors.chunk(groups, 1), matrices.chunk(groups, 1), strict=True)
     ]
     result = torch.cat(products, dim=1) * scale
     result = result if bias is None else result + bias
     if unfold is None:
-        return result.unflatten(0, x.shape[:-1])
-    return result.unflatten(0, (len(x), -1)).transpose(1, 2).unflatten(2, unfold.output_size(*x.shape[2:]))
+        return cast(Tensor, result.unflatten(0, x.shape[:-1]))
+    images = result.unflatten(0, (len(x), -1)).transpose(1, 2)
+    return cast(Tensor, images.unflatten(2, unfold.output_size(*x.shape[2:])))
 
 
 @contextmanager

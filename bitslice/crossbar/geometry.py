@@ -126,6 +126,8 @@ class Adc:
         """Converted bitline sums: same shape and type; ``sums`` are integers, or real where cells are not ideal."""
         if self.bits is None:
             return sums
+        if self.step == 1 and not sums.is_floating_point():
+            return sums.clamp(0, 2**self.bits - 1)
         codes = torch.div(sums + self.step / 2 if sums.is_floating_point() else sums + self.step // 2, self.step)
         return codes.floor().clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
 
