@@ -1,0 +1,264 @@
+"""Training through ADCs: forward as on crossbars bit for bit, backward against gradients written down naively."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bitslice import records, training
+from bitslice.cli import main
+from bitslice.crossbar import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, deploy, map_network
+from bitslice.crossbar.aware import converted, through_adcs
+from bitslice.crossbar.reference import digits
+from bitslice.errors import BitsliceError
+from bitslice.experiments import Config, Method, Profile, adapted, mnist
+from bitslice.quantizer import quantize, quantized_tensors
+from bitslice.slices import cell_levels
+from tests.conftest import TEST, Trained, silent, small
+
+CLAIMED = (3, 3, 3, 1)
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(40, 6), (7, 40)),
+    "linear on sequences": (lambda: nn.Linear(9, 3, bias=False), (2, 5, 9)),
+    "strided groups": (lambda: nn.Conv2d(24, 10, 3, 2, 2, groups=2), (3, 24, 9, 11)),
+    "dilated, each side its own": (lambda: nn.Conv2d(8, 4, (3, 2), (2, 1), (0, 2), (1, 2)), (2, 8, 9, 11)),
+}
+
+
+def quantized(layer: nn.Module, x: Tensor) -> nn.Sequential:
+    """A quantized network of one layer, in evaluation mode, whose scales have seen ``x``."""
+    model = nn.Sequential(layer)
+    quantize(model)(x)
+    return model.eval()
+
+
+def drawn(name: str, signed: bool) -> tuple[nn.Sequential, Tensor]:
+    torch.manual_seed(0)
+    build, shape = LAYERS[name]
+    x = torch.randn(shape) if signed else torch.rand(shape)
+    return quantized(build(), x), x
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("order", RowOrder, ids=str)
+@pytest.mark.parametrize("bits", [None, CLAIMED, (Adc(3, 4), None, 4, None)], ids=str)
+def test_forward_is_that_of_the_crossbars(layer: str, signed: bool, order: RowOrder, bits: AdcBits) -> None:
+    model, x = drawn(layer, signed)
+    crossbar = Crossbar(rows=32, row_order=order)
+    expected = deploy(model, map_network(model, x, crossbar), bits)(x)
+    plain = model(x)
+    with through_adcs(model, bits, crossbar):
+        assert torch.equal(model(x), expected)
+    assert torch.equal(model(x), plain)
+
+
+def gradients(model: nn.Sequential, x: Tensor, upstream: Tensor) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    model.zero_grad()
+    model(x).backward(upstream)
+    assert x.grad is not None
+    return [x.grad, *(parameter.grad for parameter in model.parameters() if parameter.grad is not None)]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("signed", [False, True])
+def test_ideal_adcs_have_the_straight_through_gradient(layer: str, signed: bool) -> None:
+    model, x = drawn(layer, signed)
+    x[..., ::3] = 0  # what is zero feels everything
+    next(quantized_tensors(model)).original.data[:, ::4] = 0
+    upstream = torch.randn_like(model(x))
+    expected = gradients(model, x, upstream)
+    with through_adcs(model, None, Crossbar(rows=32, row_order=RowOrder.SPREAD)):
+        for found, wanted in zip(gradients(model, x, upstream), expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signed: bool) -> None:
+    model, x = drawn("linear", signed)
+    crossbar, bits = Crossbar(rows=16, row_order=RowOrder.SPREAD), (2, 3, 3, 1)
+    upstream = torch.randn(7, 6)
+    tensor, step = next(quantized_tensors(model)), model[0].input_quantizer.step
+    w, codes = tensor.codes().T, (x / step).round().clamp(-255, 255).int()
+    x_gradient, w_gradient = torch.zeros(7, 40), torch.zeros(40, 6)
+    clipped = 0
+    for tile in crossbar.tiles(40):
+        for vector in range(7):
+            for output in range(6):
+                for phase in (1, -1):
+                    for sign in (1, -1):
+                        cells = (sign * w[tile, output]).clamp_min(0)
+                        words = (phase * codes[vector, tile]).clamp_min(0)
+                        exact = int((words * cells).sum())
+                        given = 0
+                        for cycle, driven in enumerate(digits(words, crossbar, 8)):
+                            for k, adc in enumerate(adcs(bits)):
+                                given += int(adc.convert((driven * (cells >> 2 * k & 3)).sum())) << 2 * k + cycle
+                        clipped += given < exact
+                        share = given / exact if exact else 1.0
+                        felt = share * upstream[vector, output]
+                        for row in tile.tolist():
+                            level, code = int(w[row, output]), int(codes[vector, row])
+                            if sign * level > 0:
+                                phases = [1, -1] if signed and code == 0 else [1 if code >= 0 else -1]
+                                if phase in phases:
+                                    x_gradient[vector, row] += felt * level * tensor.quantizer.step / len(phases)
+                            if phase * code > 0 and (sign * level > 0 or level == 0):
+                                w_gradient[row, output] += felt * code * step / (2 if level == 0 else 1)
+    assert clipped > 20
+    with through_adcs(model, bits, crossbar):
+        found = gradients(model, x, upstream)
+    torch.testing.assert_close(found[0], x_gradient, rtol=1e-4, atol=1e-5)
+    weight = model[0].parametrizations.weight.original.grad
+    torch.testing.assert_close(weight, w_gradient.T, rtol=1e-4, atol=1e-5)
+
+
+def test_by_hand() -> None:
+    """Two weights of 3 levels, both driven: 3 + 3 meets a 2-bit ADC, whose largest code is 3: half gets through."""
+    cells = cell_levels(torch.tensor([[3], [3]]))
+    crossbar = Crossbar(rows=2)
+    words = torch.tensor([[1, 1], [1, 0]])
+    assert converted(words, cells, crossbar, adcs(2), 1).tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
+    model = nn.Sequential(nn.Linear(2, 1, bias=False))
+    model[0].weight.data = torch.full((1, 2), 192.0)
+    quantize(model)(torch.tensor([[255.0, 255.0]]))
+    model.eval()
+    upstream = torch.ones(1, 1)
+    exact = gradients(model, torch.tensor([[255.0, 255.0]]), upstream)
+    with through_adcs(model, 2, crossbar):
+        for found, wanted in zip(gradients(model, torch.tensor([[255.0, 255.0]]), upstream), exact, strict=True):
+            assert torch.equal(found, wanted / 2)
+        for found, wanted in zip(
+            gradients(model, torch.tensor([[255.0, 0.0]]), upstream),
+            ([[192.0, 192.0]], [[255.0, 0.0]]),
+            strict=True,
+        ):
+            assert found.tolist() == wanted
+
+
+def test_the_network_is_left_as_it_was_even_after_an_error() -> None:
+    model, x = drawn("linear", signed=False)
+    plain = model(x)
+    with pytest.raises(KeyError), through_adcs(model, 1):
+        assert not torch.equal(model(x), plain)
+        raise KeyError
+    assert torch.equal(model(x), plain)
+
+
+def test_autocast_leaves_the_codes_exact() -> None:
+    model, x = drawn("linear", signed=False)
+    x = model[0].input_quantizer(x)
+    with through_adcs(model, 3):
+        expected = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(model(x.bfloat16()), expected)
+
+
+@pytest.mark.parametrize(
+    ("build", "bits", "crossbar", "message"),
+    [
+        (lambda: nn.Linear(2, 2), 3, Crossbar(), "a crossbar needs a quantized network"),
+        (lambda: drawn("linear", False)[0], (3, 3), Crossbar(), "4 slices need 4 ADC resolutions"),
+        (lambda: drawn("linear", False)[0], 3, Crossbar(cell_bits=3), "layer '0': cells of 3 bits do not divide"),
+        (lambda: drawn("linear", False)[0], 3, Crossbar(signed_inputs=SignedInputs.OFFSET), "not by offset"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(build: object, bits: AdcBits, crossbar: Crossbar, message: str) -> None:
+    with pytest.raises(BitsliceError, match=message), through_adcs(build(), bits, crossbar):  # type: ignore[operator]
+        pass
+
+
+def example(method: Method = Method.BL1, order: RowOrder = RowOrder.SPREAD) -> Config:
+    return adapted(small(method), CLAIMED, order)
+
+
+class TestConfiguration:
+    def test_name_tells_the_adcs_and_the_row_order(self) -> None:
+        assert example().name == "bl1-adc3.3.3.1-spread-s0"
+        assert example(order=RowOrder.CONSECUTIVE).name == "bl1-adc3.3.3.1-s0"
+        assert adapted(small(Method.L1, 2, 3.0), (None, 4, 4, 10)).name == "l1-a3-adcideal.4.4.10-spread-s2"
+
+    def test_last_stage_has_no_regularizer(self) -> None:
+        for method in (Method.BL1, Method.BL0, Method.QUANTIZED):
+            stage = adapted(mnist(method, Profile.PAPER), CLAIMED).adapt
+            assert stage is not None
+            assert (stage.regularizer, stage.alpha, stage.slice_price, stage.epochs) == (None, 0.0, None, 10)
+            assert (stage.adc_bits, stage.row_order) == (CLAIMED, RowOrder.SPREAD)
+
+    def test_survives_json(self) -> None:
+        assert Config.from_dict(example().to_dict()) == example()
+        values = example().to_dict()
+        values["adapt"]["adc_bits"] = list(CLAIMED)  # as JSON gives it
+        assert Config.from_dict(values) == example()
+
+    def test_what_does_not_fit_is_refused(self) -> None:
+        with pytest.raises(BitsliceError, match="a float network has no slices"):
+            example(Method.FLOAT)
+        with pytest.raises(BitsliceError, match="4 slices need 4 ADC resolutions"):
+            adapted(small(Method.BL1), (3, 3))
+
+
+@pytest.mark.usefixtures("digits")
+class TestRun:
+    def test_starts_from_the_record_without_it_and_keeps_zeros(self, trained: Trained, tmp_path: Path) -> None:
+        start = trained.records[Method.BL1]
+        config = example()
+        for path in trained.folder.glob("bl1-s0.*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        record = training.run(config, tmp_path, report=silent)
+        assert record.epochs["stage"] == ["adapt"]
+        assert record.after_pruning is None
+        network = records.read(tmp_path / f"{config.name}.json").network()
+        x = training.network_input(TEST.pixels, TEST, config.input_scaling)
+        crossbar = Crossbar(row_order=RowOrder.SPREAD)
+        deployed = deploy(network, map_network(network, x, crossbar), CLAIMED)
+        assert record.final["adc_accuracy"] == training.percent_correct(deployed, [(x, TEST.labels)])
+        before, after = (list(quantized_tensors(r.network())) for r in (start, record))
+        assert not any(bool((a.codes()[b.codes() == 0] != 0).any()) for b, a in zip(before, after, strict=True))
+        assert any(bool((a.codes() != b.codes()).any()) for b, a in zip(before, after, strict=True))
+
+    def test_trains_what_it_starts_from_where_that_is_missing(self, trained: Trained, tmp_path: Path) -> None:
+        training.run(example(), tmp_path, report=silent)
+        assert records.read(tmp_path / "bl1-s0.json").weights == trained.records[Method.BL1].weights
+
+    def test_goes_on_after_an_interruption(self, tmp_path: Path) -> None:
+        config = example()
+        assert config.adapt is not None
+        config = replace(config, adapt=replace(config.adapt, epochs=3))
+        straight = training.run(config, tmp_path / "straight", report=silent)
+
+        def interrupt(line: str) -> None:
+            if "adapt 2/3" in line:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            training.run(config, tmp_path / "cut", report=interrupt, checkpoint_seconds=0)
+        told: list[str] = []
+        record = training.run(config, tmp_path / "cut", report=told.append)
+        assert "going on after epoch 1" in told[0]
+        assert (record.weights, record.epochs, record.final) == (straight.weights, straight.epochs, straight.final)
+
+    def test_refuses_a_start_of_another_configuration(self, trained: Trained, tmp_path: Path) -> None:
+        for path in trained.folder.glob("bl1-s0.*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        with pytest.raises(BitsliceError, match="another configuration: test_images is 1000, not 7"):
+            training.run(replace(example(), test_images=7), tmp_path, report=silent)
+
+    def test_command_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        command = ["train", "mnist", "--method", "bl1", "--profile", "smoke", "--out", str(tmp_path)]
+        assert main([*command, "--adc-bits", "3,3,3,1"]) == 0
+        record = records.read(tmp_path / "bl1-adc3.3.3.1-spread-s0.json")
+        assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
+        for arguments, message in (
+            (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
+            (["--adc-bits", "3,3,3,x"], "--adc-bits takes whole numbers or ideal"),
+            (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),
+        ):
+            assert main([*command, *arguments]) == 2
+            error = capsys.readouterr().err
+            assert message in error
+            assert error.count("\n") == 1
