@@ -1,8 +1,9 @@
 """From data to book. Notebooks run through papermill, the book executes nothing, training never depends on a plot."""
 
+import re
 from pathlib import Path
 
-from bitslice.experiments import EXPERIMENTS, SWEEPS, Method, Profile
+from bitslice.experiments import ADAPTED, CLAIMED, EXPERIMENTS, SWEEPS, Method, Profile, adapted
 from bitslice.sources import closure, notebook_sources
 
 EXPERIMENT = config.get("experiment", "mnist")
@@ -50,21 +51,34 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 
 # Runs with released integer weights, as experiment/name, and on how many test images each report looks.
 RELEASED_RUNS = sorted(path[len("results/") : -len(".npz")] for path in RELEASED if path.endswith(".npz"))
-OPTIONS = {
-    "report": {
-        "mnist": "--observed-images 1000",
-        "cifar10-resnet20": "--images 1000 --observed-images 50",
-        "cifar10-vgg11-bn": "--images 1000 --observed-images 20",
-    },
-    "tolerance": {"mnist": "--images 2000"},
+IMAGES = {
+    "mnist": "--observed-images 1000",
+    "cifar10-resnet20": "--images 1000 --observed-images 50",
+    "cifar10-vgg11-bn": "--images 1000 --observed-images 20",
+}
+SIMULATIONS = {
+    "report": lambda experiment: f"report {IMAGES[experiment]}",
+    "spread": lambda experiment: f"report --row-order spread {IMAGES[experiment]}",
+    "tolerance": lambda experiment: "tolerance --images 2000",
 }
 
 
-def tolerates(run):
-    """Whether a run is one of those whose tolerance is studied: fine-tuned, at its default alpha, one of three seeds."""
-    experiment, name = run.split("/")
-    method, *alpha, seed = name.split("-")
-    return experiment in OPTIONS["tolerance"] and method not in ("quantized", "float") and not alpha and int(seed[1:]) < 3
+def simulated(kind):
+    """Which released runs are simulated so, as experiment/name.
+
+    Consecutive rows for all but what was adapted to spread ones; spread rows for default settings too; what cells may
+    lack for networks on MNIST that were fine-tuned at default settings, of three seeds.
+    """
+    for run in RELEASED_RUNS:
+        experiment, name = run.split("/")
+        method, *special, seed = name.split("-")
+        wanted = {
+            "report": "spread" not in special,
+            "spread": not special or "spread" in special,
+            "tolerance": experiment == "mnist" and method != "quantized" and not special and int(seed[1:]) < 3,
+        }
+        if method != "float" and wanted[kind]:
+            yield run
 
 
 def figure_files(notebook):
@@ -73,12 +87,28 @@ def figure_files(notebook):
 
 def options(wildcards):
     """Command-line options from a run's name, such as bl1-a0.5-s0."""
-    method, *alpha, seed = wildcards.name.split("-")
-    return f"--method {method} --seed {seed[1:]}" + "".join(f" --alpha {a[1:]}" for a in alpha)
+    method, *special, seed = wildcards.name.split("-")
+    words = [f"--method {method} --seed {seed[1:]}"]
+    for word in special:
+        if word.startswith("adc"):
+            order = "spread" if "spread" in special else "consecutive"
+            words.append(f"--adc-bits {word[3:].replace('.', ',')} --row-order {order}")
+        elif word != "spread":
+            words.append(f"--alpha {word[1:]}")
+    return " ".join(words)
+
+
+def start(wildcards):
+    """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
+    folder = f"build/runs/{wildcards.experiment}/{wildcards.profile}"
+    plain = re.sub(r"-adc[^-]+(-spread)?", "", wildcards.name)
+    if plain != wildcards.name:
+        return f"{folder}/{plain}.json"
+    return f"{folder}/quantized-s{plain.rpartition('-s')[2]}.state.npz"
 
 
 def run_names(experiment):
-    """Names of an experiment's runs: every method at its default alpha and the whole sweep, for every seed."""
+    """Names of an experiment's runs: every method at its default alpha, the whole sweep, what is adapted to ADCs."""
     function = EXPERIMENTS[experiment]
     profile = Profile(PROFILE)
     configs = [
@@ -89,6 +119,11 @@ def run_names(experiment):
         for seed in range(SEEDS.get(experiment, 2))
         for method, alphas in SWEEPS[experiment].items()
         for alpha in alphas
+    ]
+    configs += [
+        adapted(function(method, profile, seed=seed), CLAIMED, order)
+        for seed in range(3)
+        for method, order in ADAPTED.get(experiment, ())
     ]
     return sorted({run.name for run in configs})
 
@@ -119,8 +154,7 @@ rule reproduce:
 rule crossbar:
     # What crossbars make of every released network again, in build/simulations; the released reports stay as they are.
     input:
-        [f"build/simulations/report/{run}.json" for run in RELEASED_RUNS],
-        [f"build/simulations/tolerance/{run}.json" for run in RELEASED_RUNS if tolerates(run)],
+        [f"build/simulations/{kind}/{run}.json" for kind in SIMULATIONS for run in simulated(kind)],
 
 
 rule fetch_mnist:
@@ -159,13 +193,13 @@ rule pretrain:
 
 rule finetune:
     input:
-        lambda w: f"build/runs/{w.experiment}/{w.profile}/quantized-s{w.name.rpartition('-s')[2]}.state.npz",
+        start,
         data_files,
         TRAINING,
     output:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
-        name=r"(pruned|l1|bl[01])(-a[0-9.]+)?-s\d+",
+        name=r"((pruned|l1|bl[01])(-a[0-9.]+)?|[a-z0-9]+-adc[0-9.]+(-spread)?)-s\d+",
     params:
         options=options,
     threads: lambda w: THREADS.get(w.experiment, 8)
@@ -187,13 +221,13 @@ rule simulate:
     output:
         "build/simulations/{kind}/{experiment}/{name}.json",
     params:
-        options=lambda w: OPTIONS[w.kind].get(w.experiment, ""),
+        command=lambda w: SIMULATIONS[w.kind](w.experiment).split(" ", 1),
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     shell:
-        "bitslice crossbar {wildcards.kind} {input[0]} {params.options} --threads {threads} --json > {output}"
+        "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json > {output}"
 
 
 for notebook in NOTEBOOKS:

@@ -461,6 +461,19 @@ _RESNET20_SWEEP: Sweep = {
 #: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls a weight whose B0 is set like L1 at 512.
 _VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.05, 0.5, 5.0), Method.BL0: _PRICES}
 
+#: ADC resolutions that the paper's abstract names, B0 first.
+CLAIMED = (3, 3, 3, 1)
+
+#: Which networks are adapted to those ADCs, with which rows side by side.
+ADAPTED: dict[str, tuple[tuple[Method, RowOrder], ...]] = {
+    "mnist": (
+        (Method.QUANTIZED, RowOrder.SPREAD),
+        (Method.PRUNED, RowOrder.SPREAD),
+        (Method.BL1, RowOrder.SPREAD),
+        (Method.BL1, RowOrder.CONSECUTIVE),
+    )
+}
+
 #: Alphas of each experiment's sweep, around the defaults (which are among them).
 SWEEPS: dict[str, Sweep] = {
     "cifar10-resnet20": _RESNET20_SWEEP,

@@ -18,7 +18,7 @@ from bitslice.crossbar.mapping import MappedLayer
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.crossbar.tolerance import ToleranceReport
-from bitslice.experiments import Method
+from bitslice.experiments import CLAIMED, Method
 from bitslice.figures import METHOD_NAMES
 from bitslice.records import Record
 
@@ -226,7 +226,6 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
         reports: by method, one a seed.
         margin: points of accuracy that the cheapest ADCs may cost.
     """
-    claimed = tuple(reversed(CLAIMED_BITS.values()))
     rows = []
     for method, found in reports.items():
         digital = Spread(tuple(report.digital_accuracy for report in found))
@@ -243,7 +242,7 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
                 "Network": METHOD_NAMES[method],
                 "n": len(found),
                 "Without crossbars (%)": _text(digital),
-                f"Claimed, {setting_name(claimed)} (%)": _text(simulated.get(claimed)),
+                f"Claimed, {setting_name(CLAIMED)} (%)": _text(simulated.get(CLAIMED)),
                 "Lossless on the images observed": setting_name(_largest(found, "observed_bits")),
                 "for any input": setting_name(_largest(found, "bound_bits")),
                 f"Cheapest tried within {margin:g} points": min(enough)[1] if enough else "–",

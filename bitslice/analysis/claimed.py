@@ -7,11 +7,11 @@ from bitslice.analysis.comparison import density_ratio, levels
 from bitslice.analysis.seeds import Spread, spread, verdict
 from bitslice.analysis.selection import at_default_alpha, paired, select, swept
 from bitslice.crossbar.statistics import resolution
-from bitslice.experiments import Method, Profile
+from bitslice.experiments import CLAIMED, Method, Profile
 from bitslice.records import Record
 
-CLAIMED_BITS = {"B3": 1, "B2": 3, "B1": 3, "B0": 3}
-"""ADC resolutions of the paper's abstract."""
+CLAIMED_BITS = {f"B{k}": bits for k, bits in reversed(list(enumerate(CLAIMED)))}
+"""ADC resolutions of the paper's abstract by slice, most significant first."""
 
 
 def slice_bits(records: Iterable[Record], slice_name: str, kind: str) -> Spread:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bitslice import records, training
 from bitslice.costs.models import AbsoluteAdc
 from bitslice.costs.network import LayerLoad, network_cost
-from bitslice.crossbar.geometry import Crossbar, adcs, setting_name
+from bitslice.crossbar.geometry import Crossbar, RowOrder, adcs, setting_name
 from bitslice.crossbar.mapping import MappedLayer, map_network
 from bitslice.crossbar.network import deploy, images_at_a_time
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled
@@ -96,12 +96,13 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`; reports older than row orders have consecutive rows."""
+        crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
         settings = [
             Setting(**{**s, "adc_bits": tuple(s["adc_bits"]), "clipped": tuple(s["clipped"])})
             for s in values["settings"]
         ]
-        return cls(**{**values, "settings": settings})
+        return cls(**{**values, "crossbar": crossbar, "settings": settings})
 
     def lines(self) -> list[str]:
         """The report as text: a line a layer, then one a setting."""
