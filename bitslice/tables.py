@@ -13,7 +13,7 @@ from bitslice import analysis
 from bitslice.analysis import CLAIMED_BITS, Claim, Spread, spread
 from bitslice.costs.designs import Design
 from bitslice.costs.models import SABERI, AbsoluteAdc, AdcModel
-from bitslice.crossbar.geometry import setting_name
+from bitslice.crossbar.geometry import RowOrder, setting_name
 from bitslice.crossbar.mapping import MappedLayer
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -251,6 +251,35 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
     return rows
 
 
+def remedies(
+    consecutive: Mapping[str, Sequence[Report]],
+    spread_rows: Mapping[str, Sequence[Report]],
+    adapted: Mapping[RowOrder, Mapping[str, Sequence[Record]]],
+) -> list[dict[str, Any]]:
+    """Accuracy with the claimed ADCs: a row a method, as trained and with either remedy, mean and standard deviation.
+
+    Args:
+        consecutive: reports on networks as trained, by method, one a seed.
+        spread_rows: the same with spread rows.
+        adapted: records of runs adapted to the claimed ADCs, by the order of rows and method.
+    """
+    rows = []
+    for method, found in consecutive.items():
+        row = {
+            "Network": METHOD_NAMES[method],
+            "n": str(len(found)),
+            "Without crossbars (%)": _text(Spread(tuple(report.digital_accuracy for report in found))),
+        }
+        for title, reports in (("As trained (%)", found), ("Rows spread (%)", spread_rows.get(method, ()))):
+            row[title] = _text(analysis.accuracies(reports).get(CLAIMED))
+        for title, order in (("Adapted (%)", RowOrder.CONSECUTIVE), ("Rows spread, adapted (%)", RowOrder.SPREAD)):
+            runs = adapted.get(order, {}).get(method, [])
+            text = _text(spread(runs, lambda r: float(r.final["adc_accuracy"])) if runs else None)
+            row[title] = f"{text} (n={len(runs)})" if runs else text
+        rows.append(row)
+    return rows
+
+
 def _largest(reports: Sequence[Report], key: str) -> tuple[int, ...]:
     """The largest of one statistic over layers and networks, per slice, B0 first."""
     slices = [[s[key] for s in layer["slices"]] for report in reports for layer in report.layers]
@@ -387,7 +416,7 @@ def timings(records: Iterable[Record]) -> list[dict[str, Any]]:
         source = record.provenance
         key = (
             record.config.experiment,
-            record.config.method.value,
+            record.config.method.value + ", adapted to ADCs" * (record.config.adapt is not None),
             record.config.profile.value,
             (source["commit"] or "unknown")[:12],
             f"{source['device']}, {source['threads']} thread" + "s" * (source["threads"] != 1),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bitslice import analysis, tables
 from bitslice.analysis import Front, Layer, Spread, spread
 from bitslice.costs.models import SABERI
-from bitslice.crossbar import BitlineSums
+from bitslice.crossbar import BitlineSums, RowOrder
 from bitslice.errors import BitsliceError
-from bitslice.experiments import EXPERIMENTS, InputScaling, Method, Profile, mnist
+from bitslice.experiments import CLAIMED, EXPERIMENTS, InputScaling, Method, Profile, adapted, mnist
 from bitslice.figures import EXPERIMENT_NAMES
 from bitslice.records import Record
 
@@ -59,6 +59,32 @@ def test_runs_are_selected_by_experiment_method_and_profile() -> None:
     assert analysis.select(every, "mnist", Method.BL1, input_scaling=InputScaling.NORMALIZED) == [signed]
     assert analysis.select(every, "cifar10-resnet20", Method.BL1, Profile.CPU) == [cifar]  # at its own scaling
     assert analysis.at_default_alpha(every) == every
+
+
+def test_runs_adapted_to_adcs_stand_apart_and_cost_what_they_lose_against_their_start() -> None:
+    plain = [record(Method.BL1, seed, None, 97.5 + seed, 3.0) for seed in (0, 1)]
+    other = record(Method.PRUNED, 0, None, 97.8, 9.0)
+
+    def after(start: Record, accuracy: float, order: RowOrder = RowOrder.SPREAD) -> Record:
+        return replace(
+            start, config=adapted(start.config, CLAIMED, order), final={**start.final, "adc_accuracy": accuracy}
+        )
+
+    spread_rows = [after(plain[1], 98.0), after(plain[0], 97.3), after(other, 97.0)]
+    consecutive = after(plain[0], 95.0, RowOrder.CONSECUTIVE)
+    wider = replace(plain[0], config=adapted(plain[0].config, (4, 4, 4, 2)))
+    every = [*plain, other, *spread_rows, consecutive, wider]
+    assert analysis.select(every, "mnist", Method.BL1) == plain
+    found = analysis.adapted(every, "mnist")
+    assert found == {"pruned": [spread_rows[2]], "bl1": [spread_rows[1], spread_rows[0]]}
+    assert analysis.adapted(every, "mnist", RowOrder.CONSECUTIVE) == {"bl1": [consecutive]}
+    assert analysis.adapted(every, "mnist", adc_bits=(4, 4, 4, 2)) == {"bl1": [wider]}
+    assert analysis.adapted(every, "cifar10-resnet20") == {}
+    cost = analysis.adapted_cost(every, found["bl1"])
+    assert cost is not None
+    assert cost.values == pytest.approx((0.2, 0.5))
+    assert analysis.adapted_cost(plain[:1], found["pruned"]) is None
+    assert {row["Method"] for row in tables.timings([plain[0], consecutive])} == {"bl1", "bl1, adapted to ADCs"}
 
 
 def test_sweeps_are_the_methods_with_an_alpha_that_have_records() -> None:

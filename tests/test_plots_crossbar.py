@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bitslice import analysis, tables
-from bitslice.crossbar import BitlineSums, Crossbar, map_network
+from bitslice.crossbar import BitlineSums, Crossbar, RowOrder, map_network
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.tolerance import Tolerance, ToleranceReport, read
 from bitslice.errors import BitsliceError
-from bitslice.experiments import EXPERIMENTS, Method, Profile
+from bitslice.experiments import CLAIMED, EXPERIMENTS, Method, Profile, adapted
 from bitslice.plots import crossbar
 from bitslice.quantizer import quantize
 from tests.test_analysis import record
@@ -170,6 +170,34 @@ def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() ->
     assert points(first) == pytest.approx([98, 97.4, 50])
     assert points(first, 1) == pytest.approx([97.5, 97.3, 72, 60])
     assert "Bit-slice L1 (n=2)" in texts(figure)
+
+
+def test_accuracy_by_setting_shows_what_was_done_for_small_adcs() -> None:
+    curves = {"consecutive": reports()["bl1"], "spread": reports()["bl1"], "adapted": reports()["bl1"][:1]}
+    shown = texts(crossbar.accuracy_by_setting({"mnist": curves}))
+    for name in ("consecutive rows (n=2)", "spread rows (n=2)", "spread rows, adapted (n=1)"):
+        assert name in shown
+
+
+def test_remedies_have_a_row_a_method_and_a_column_a_remedy() -> None:
+    run = record(Method.BL1, 0, None, 97.5, 3.0)
+    run = replace(run, config=adapted(run.config, CLAIMED), final={**run.final, "adc_accuracy": 97.25})
+    spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
+    pruned, bl1 = tables.remedies(reports(), spread_rows, {RowOrder.SPREAD: {"bl1": [run]}})
+    assert pruned == {
+        "Network": "Pruned",
+        "n": "1",
+        "Without crossbars (%)": "98.00",
+        "As trained (%)": "50.00",
+        "Rows spread (%)": "–",
+        "Adapted (%)": "–",
+        "Rows spread, adapted (%)": "–",
+    }
+    assert (bl1["As trained (%)"], bl1["Rows spread (%)"]) == (
+        analysis.Spread((70, 74)).text(),
+        analysis.Spread((90, 92)).text(),
+    )
+    assert (bl1["Adapted (%)"], bl1["Rows spread, adapted (%)"]) == ("–", "97.25 (n=1)")
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

@@ -1,10 +1,11 @@
 """From records to the claims: means and spreads over seeds, fronts, and densities at equal accuracy."""
 
-from bitslice.analysis.claimed import CLAIMED_BITS, Claim, claims, slice_bits
+from bitslice.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
 from bitslice.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.analysis.seeds import Spread, spread, verdict
 from bitslice.analysis.selection import (
+    adapted,
     at_alpha,
     at_default_alpha,
     beside,
@@ -25,6 +26,8 @@ __all__ = [
     "Layer",
     "Spread",
     "accuracies",
+    "adapted",
+    "adapted_cost",
     "at_alpha",
     "at_default_alpha",
     "beside",

@@ -1,7 +1,7 @@
 """The paper's claims against the records."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitslice.analysis.comparison import density_ratio, levels
 from bitslice.analysis.seeds import Spread, spread, verdict
@@ -91,3 +91,19 @@ def claims(records: Sequence[Record], experiment: str, profile: Profile = Profil
             )
         )
     return found
+
+
+def adapted_cost(records: Sequence[Record], runs: Iterable[Record]) -> Spread | None:
+    """Points of accuracy between networks without crossbars and the same after adapting to ADCs, through these.
+
+    Args:
+        records: to find the networks in that ``runs`` started from.
+        runs: adapted to ADCs, one a seed.
+
+    Returns:
+        Over seeds; None if no network that a run started from is among ``records``.
+    """
+    starts = {record.config: record for record in records}
+    pairs = [(starts.get(replace(run.config, adapt=None)), run) for run in runs]
+    lost = tuple(start.accuracy - float(run.final["adc_accuracy"]) for start, run in pairs if start is not None)
+    return Spread(lost) if lost else None

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bitslice.crossbar.geometry import RowOrder
 from bitslice.errors import BitsliceError
-from bitslice.experiments import EXPERIMENTS, Config, InputScaling, Method, Profile
+from bitslice.experiments import CLAIMED, EXPERIMENTS, Config, InputScaling, Method, Profile
 from bitslice.records import Record
 
 
@@ -33,6 +34,22 @@ def select(
         == wanted
         and record.config.adapt is None
     ]
+
+
+def adapted(
+    records: Iterable[Record],
+    experiment: str,
+    row_order: RowOrder = RowOrder.SPREAD,
+    adc_bits: tuple[int | None, ...] = CLAIMED,
+) -> dict[str, list[Record]]:
+    """Runs of an experiment that were adapted to ``adc_bits`` with rows in this order, by method."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
+        config, stage = record.config, record.config.adapt
+        wanted = (experiment, adc_bits, row_order)
+        if stage is not None and (config.experiment, stage.adc_bits, stage.row_order) == wanted:
+            found.setdefault(config.method.value, []).append(record)
+    return found
 
 
 def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[Path]]]:

@@ -27,6 +27,15 @@ KIND_NAMES = {
 """Fields of :class:`bitslice.crossbar.NonIdealities` as axes name them."""
 
 
+STYLES = {
+    **{m: (METHOD_NAMES[m], colour, METHOD_MARKERS[m]) for m, colour in METHOD_COLOURS.items()},
+    "consecutive": ("consecutive rows", "#777777", "s"),
+    "spread": ("spread rows", "#56B4E9", "o"),
+    "adapted": ("spread rows, adapted", "#D55E00", "^"),
+}
+"""Name, colour and marker of a curve: a method, or what was done for small ADCs."""
+
+
 def columns(arrays: Mapping[str, Tensor], largest: int = 3) -> Figure:
     """Small arrays with the largest sum of each bitline, and the ADC resolution that the largest of them asks for.
 
@@ -113,16 +122,15 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     """Accuracy under every choice of ADCs, one panel an experiment: mean over seeds, bars of one standard deviation.
 
     Args:
-        reports: by experiment and method, one a seed.
+        reports: by experiment and curve (a key of ``STYLES``), one a seed.
     """
     figure, panels = plt.subplots(len(reports), 1, figsize=(8, 0.4 + 3.2 * len(reports)), squeeze=False)
-    for panel, (experiment, methods) in zip(panels[:, 0], reports.items(), strict=True):
-        curves = {method: accuracies(found) for method, found in methods.items()}
+    for panel, (experiment, shown) in zip(panels[:, 0], reports.items(), strict=True):
+        curves = {name: accuracies(found) for name, found in shown.items()}
         places = {bits: k for k, bits in enumerate(dict.fromkeys(bits for curve in curves.values() for bits in curve))}
-        for number, (method, curve) in enumerate(curves.items()):
+        for number, (name, curve) in enumerate(curves.items()):
             aside = 0.06 * (number - (len(curves) - 1) / 2)
-            label = f"{METHOD_NAMES[method]} (n={len(methods[method])})"
-            _curve(panel, method, [places[bits] + aside for bits in curve], curve.values(), label)
+            _curve(panel, name, [places[bits] + aside for bits in curve], curve.values(), f" (n={len(shown[name])})")
         panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
         panel.set_title(EXPERIMENT_NAMES[experiment])
         panel.set_ylabel("test accuracy (%)")
@@ -146,7 +154,7 @@ def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceRe
             for number, (method, found) in enumerate(methods.items()):
                 curve = tolerated(found, kind)
                 aside = 0.08 * (number - (len(methods) - 1) / 2)
-                _curve(panel, method, [k + aside for k in range(len(curve))], curve.values(), METHOD_NAMES[method])
+                _curve(panel, method, [k + aside for k in range(len(curve))], curve.values())
             panel.set_xticks(range(len(curve)), ["ideal" if s is None else f"{s:g}" for s in curve])
             panel.set_xlabel(name)
         for panel in (panels[0], panels[3]):
@@ -156,16 +164,16 @@ def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceRe
     return figure
 
 
-def _curve(axes: Axes, method: str, positions: Sequence[float], values: Iterable[Spread], label: str) -> None:
-    """Means of one method, with bars of one standard deviation; methods stand a little aside of each other."""
-    values = list(values)
+def _curve(axes: Axes, name: str, positions: Sequence[float], values: Iterable[Spread], note: str = "") -> None:
+    """Means of one curve, with bars of one standard deviation; curves stand a little aside of each other."""
+    values, (label, colour, marker) = list(values), STYLES[name]
     axes.errorbar(
         positions,
         [value.mean for value in values],
         [value.deviation for value in values],
-        fmt=f"{METHOD_MARKERS[method]}-",
-        color=METHOD_COLOURS[method],
-        label=label,
+        fmt=f"{marker}-",
+        color=colour,
+        label=label + note,
         lw=1.4,
         ms=5,
         capsize=2,
