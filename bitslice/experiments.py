@@ -190,6 +190,10 @@ class Config:
         """Configuration of the pre-trained network that this run starts from."""
         return replace(self, method=Method.QUANTIZED, prune_threshold=None, finetune=None, adapt=None)
 
+    def before_adapting(self) -> "Config":
+        """Configuration of the network whose integer weights a run that adapts to ADCs starts from."""
+        return replace(self, adapt=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, enums by value."""
 

@@ -280,6 +280,23 @@ def remedies(
     return rows
 
 
+def adapted_costs(
+    records: Sequence[Record], adapted: Mapping[RowOrder, Mapping[str, Sequence[Record]]]
+) -> list[dict[str, Any]]:
+    """What the ADCs cost networks that were adapted to them, a row an order of rows and method.
+
+    Args:
+        records: to find the networks in that the adapted ones started from.
+        adapted: runs by the order of rows and method, one a seed.
+    """
+    costs = {(o, m): analysis.adapted_cost(records, runs) for o, found in adapted.items() for m, runs in found.items()}
+    return [
+        {"Network": METHOD_NAMES[m], "Rows": o.value, "n": str(cost.n), "Points lost": cost.text()}
+        for (o, m), cost in costs.items()
+        if cost
+    ]
+
+
 def _largest(reports: Sequence[Report], key: str) -> tuple[int, ...]:
     """The largest of one statistic over layers and networks, per slice, B0 first."""
     slices = [[s[key] for s in layer["slices"]] for report in reports for layer in report.layers]

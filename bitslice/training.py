@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +76,13 @@ def accuracy(model: nn.Module, images: Images, scaling: InputScaling, batch: int
     return percent_correct(model, ((network_input(pixels, images, scaling), labels) for pixels, labels in parts))
 
 
+def adc_accuracy(model: nn.Module, images: Images, config: Config, stage: Stage) -> float:
+    """Percent of ``images`` that ``model`` classifies correctly on crossbars, through the ADCs it trained with."""
+    seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
+    mapped = map_network(model, seen, Crossbar(rows=config.rows, row_order=stage.row_order))
+    return accuracy(deploy(model, mapped, stage.adc_bits), images, config.input_scaling)
+
+
 def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
     """Test accuracy, densities and ADC statistics of a network: a record's ``final``. Of a float one, the accuracy."""
     result: dict[str, Any] = {"accuracy": accuracy(model, images, config.input_scaling)}
@@ -90,13 +96,10 @@ def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
         t.name: {"size": t.original.numel(), "density": density([t.codes()], config.bits)} for t in tensors
     }
     seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
-    crossbar = Crossbar(rows=config.rows)
-    sums = pooled(bitline_sums(model, map_network(model, seen, crossbar), seen))
+    sums = pooled(bitline_sums(model, map_network(model, seen, Crossbar(rows=config.rows)), seen))
     result["adc"] = {f"B{k}": {"bound": s.bound, "observed": s.observed} for k, s in enumerate(sums)}
     if config.adapt is not None:
-        mapped = map_network(model, seen, replace(crossbar, row_order=config.adapt.row_order))
-        deployed = deploy(model, mapped, config.adapt.adc_bits)
-        result["adc_accuracy"] = accuracy(deployed, images, config.input_scaling)
+        result["adc_accuracy"] = adc_accuracy(model, images, config, config.adapt)
     return result
 
 
@@ -305,21 +308,22 @@ def run(
     fetch = DATA_SETS[config.data]
     train_images = fetch(True).first(config.train_images).to(target, layout)
     test_images = fetch(False).first(config.test_images).to(target, layout)
-    torch.manual_seed(config.seed)
-    model = models.build(config.network)
-    if config.method is not Method.FLOAT:
-        quantize(model, config.bits, config.activation_bits, config.rounding)
-    model.to(target, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack this overload
-    after_pruning = None
     if config.adapt is not None:
-        start = replace(config, adapt=None)
+        start = config.before_adapting()
         path = folder / f"{start.name}.json"
         if not path.exists():
             run(start, folder, device, threads, report, checkpoint_seconds, compiled)
-        record = records.read(path)
-        refuse_other_config(path, start, record.config.to_dict())
-        model = record.network()
-        model.to(target, memory_format=layout)  # type: ignore[call-overload]  # as above
+        trained = records.read(path)
+        refuse_other_config(path, start, trained.config.to_dict())
+        model = trained.network()
+    else:
+        torch.manual_seed(config.seed)
+        model = models.build(config.network)
+        if config.method is not Method.FLOAT:
+            quantize(model, config.bits, config.activation_bits, config.rounding)
+    model.to(target, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack this overload
+    after_pruning = None
+    if config.adapt is not None:
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
         this.train(model, train_images, config.adapt, "adapt")
     elif config.finetune is None:

@@ -200,6 +200,14 @@ def test_remedies_have_a_row_a_method_and_a_column_a_remedy() -> None:
     assert (bl1["Adapted (%)"], bl1["Rows spread, adapted (%)"]) == ("–", "97.25 (n=1)")
 
 
+def test_costs_of_adapted_networks_have_a_row_an_order_and_method() -> None:
+    start = record(Method.BL1, 0, None, 97.5, 3.0)
+    run = replace(start, config=adapted(start.config, CLAIMED), final={**start.final, "adc_accuracy": 97.25})
+    (row,) = tables.adapted_costs([start, run], {RowOrder.SPREAD: {"bl1": [run]}, RowOrder.CONSECUTIVE: {}})
+    assert row == {"Network": "Bit-slice L1", "Rows": "spread", "n": "1", "Points lost": "0.25"}
+    assert tables.adapted_costs([run], {RowOrder.SPREAD: {"bl1": [run]}}) == []
+
+
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:
     figure = crossbar.accuracy_by_strength({"mnist": tolerances()})
     panels = {panel.get_xlabel(): panel for panel in figure.findobj(Axes) if panel.get_xlabel()}

@@ -1,7 +1,7 @@
 """The paper's claims against the records."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bitslice.analysis.comparison import density_ratio, levels
 from bitslice.analysis.seeds import Spread, spread, verdict
@@ -104,6 +104,6 @@ def adapted_cost(records: Sequence[Record], runs: Iterable[Record]) -> Spread | 
         Over seeds; None if no network that a run started from is among ``records``.
     """
     starts = {record.config: record for record in records}
-    pairs = [(starts.get(replace(run.config, adapt=None)), run) for run in runs]
+    pairs = [(starts.get(run.config.before_adapting()), run) for run in runs]
     lost = tuple(start.accuracy - float(run.final["adc_accuracy"]) for start, run in pairs if start is not None)
     return Spread(lost) if lost else None

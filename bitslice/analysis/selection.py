@@ -1,13 +1,16 @@
 """Which records belong together: by method, alpha, seed, and what lies beside them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from bitslice.crossbar.geometry import RowOrder
 from bitslice.errors import BitsliceError
 from bitslice.experiments import CLAIMED, EXPERIMENTS, Config, InputScaling, Method, Profile
 from bitslice.records import Record
+
+T = TypeVar("T")
 
 
 def select(
@@ -73,6 +76,16 @@ def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[
     if not found:
         raise BitsliceError(f"{folder} holds nothing on runs with default settings")
     return found
+
+
+def read_each(
+    paths: Mapping[str, Mapping[str, Sequence[Path]]], read: Callable[[Path], T]
+) -> dict[str, dict[str, list[T]]]:
+    """What ``read`` makes of the files that :func:`beside` found, by experiment and method."""
+    return {
+        experiment: {method: [read(path) for path in listed] for method, listed in methods.items()}
+        for experiment, methods in paths.items()
+    }
 
 
 def released(records: Iterable[Record]) -> dict[str, Profile]:

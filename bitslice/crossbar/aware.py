@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs
-from bitslice.crossbar.mapping import check_fits, layer_name, unfold_of
+from bitslice.crossbar.mapping import layer_name, stored_weights, unfold_of
 from bitslice.crossbar.reference import digits, phases
 from bitslice.crossbar.stacked import int_product
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import FixedPoint, QuantizedTensor, quantized_tensors
+from bitslice.quantizer import FixedPoint, QuantizedTensor
 from bitslice.slices import cell_levels
 
 
@@ -125,12 +125,8 @@ def through_adcs(model: nn.Module, adc_bits: AdcBits, crossbar: Crossbar | None 
     crossbar = crossbar or Crossbar()
     if crossbar.signed_inputs is SignedInputs.OFFSET:
         raise BitsliceError("training through ADCs takes signed inputs in two phases, not by offset")
-    weights = [t for t in quantized_tensors(model) if t.name.rpartition(".")[2] == "weight"]
-    if not weights:
-        raise BitsliceError("a crossbar needs a quantized network: call bitslice.quantize(model) first")
     handles = []
-    for tensor in weights:
-        check_fits(tensor, crossbar)
+    for tensor in stored_weights(model, crossbar):
         converters = adcs(adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
 
         def replace(

@@ -288,11 +288,7 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
             not divide a weight, an input is wider than the schedule, or a layer pads with anything but zeros.
     """
     crossbar = crossbar or Crossbar()
-    weights = [t for t in quantized_tensors(model) if t.name.rpartition(".")[2] == "weight"]
-    if not weights:
-        raise BitsliceError("a crossbar needs a quantized network: call bitslice.quantize(model) first")
-    for tensor in weights:
-        check_fits(tensor, crossbar)
+    weights = stored_weights(model, crossbar)
     with observed_inputs(model) as inputs:
         model(images)
     layers = []
@@ -319,6 +315,16 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
             )
         )
     return layers
+
+
+def stored_weights(model: nn.Module, crossbar: Crossbar) -> list[QuantizedTensor]:
+    """The weight of every quantized layer, in the order of the modules; raises as :func:`map_network`."""
+    weights = [t for t in quantized_tensors(model) if t.name.rpartition(".")[2] == "weight"]
+    if not weights:
+        raise BitsliceError("a crossbar needs a quantized network: call bitslice.quantize(model) first")
+    for tensor in weights:
+        check_fits(tensor, crossbar)
+    return weights
 
 
 def check_fits(tensor: QuantizedTensor, crossbar: Crossbar) -> None:
