@@ -23,6 +23,7 @@ from bitslice.crossbar import (
     map_network,
     pooled,
 )
+from bitslice.crossbar.exact import Exact
 from bitslice.crossbar.network import CrossbarLayer, images_at_a_time
 from bitslice.crossbar.nonideal import Analog
 from bitslice.crossbar.reference import naive
@@ -229,6 +230,43 @@ def test_products_beyond_float32_stay_exact(engine: str) -> None:
     assert torch.equal(deploy(model, mapped)(x), by_hand(model, x, Crossbar(), None))
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "pieces"),
+    [
+        (lambda: nn.Linear(600, 3), (2, 600), 3),
+        (lambda: nn.Conv2d(200, 4, 3, padding=1, groups=2), (2, 200, 4, 5), 4),
+        (lambda: nn.Conv2d(20, 4, 3, padding=1), (2, 20, 4, 5), 1),
+    ],
+    ids=("linear", "groups", "short"),
+)
+def test_exact_products_are_cut_as_float32_needs(
+    layer: Callable[[], nn.Module], shape: tuple[int, ...], pieces: int
+) -> None:
+    x = torch.randint(254, 256, shape) / 256
+    model = quantized(layer(), x=x)
+    (mapped,) = map_network(model, x)
+    largest = torch.full_like(mapped.codes, 255)
+    exact = Exact(model[0], mapped, largest)
+    assert [weight.dtype for weight in exact.weights] == [torch.float32] * pieces
+    product = exact(x).double() / (mapped.input_step * mapped.step)
+    weight = largest.transpose(1, 2).reshape(model[0].weight.shape).double()
+    words = (x / mapped.input_step).double()
+    if mapped.unfold is None:
+        assert torch.equal(product, words @ weight.T)
+    else:
+        assert torch.equal(product, nn.functional.conv2d(words, weight, padding=1, groups=mapped.groups))
+
+
+def test_words_too_long_for_any_piece_take_float64() -> None:
+    x = torch.rand(2, 300)
+    layer = nn.Sequential(nn.Linear(300, 2))
+    model = quantize(layer, activation_bits=16)
+    model(x)
+    (mapped,) = map_network(model.eval(), x, Crossbar(input_bits=16))
+    (weight,) = Exact(model[0], mapped, torch.full_like(mapped.codes, 257)).weights
+    assert weight.dtype is torch.float64
+
+
 @pytest.mark.parametrize("method", ["quantized", "pruned", "l1", "bl1"])
 def test_released_network_is_met_bit_for_bit(method: str) -> None:
     record = records.read(Path(f"results/mnist/{method}-s0.json"))
@@ -400,7 +438,7 @@ def test_inputs_of_both_signs_halve_what_float32_holds() -> None:
     x[:, ::2] = -1
     model.train()(x)
     (mapped,) = map_network(model.eval(), x)
-    assert mapped.largest_sum == 514 * 255 * 255
+    assert mapped.largest_sum() == 514 * 255 * 255
 
 
 def test_memory_counts_every_group() -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from bitslice import native
+from bitslice.crossbar.mapping import whole_numbers
+from bitslice.crossbar.network import add_multiple
 from bitslice.native import VARIABLE, Level, elementwise, levels, library
 from bitslice.quantizer import FixedPoint, Rounding, fake_quantize, power_of_two_step
 from bitslice.regularizers import _SliceSum
@@ -57,8 +59,9 @@ def compared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         for ours, torchs in zip(*results, strict=True):
             assert ours.dtype == torchs.dtype
             assert ours.stride() == torchs.stride()
-            integer = {2: torch.int16, 4: torch.int32}[ours.element_size()]
-            bits = [tensor.masked_fill(tensor.isnan(), math.nan).view(integer) for tensor in (ours, torchs)]
+            integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32}[ours.element_size()]
+            bits = [x.masked_fill(x.isnan(), math.nan if x.is_floating_point() else 0) for x in (ours, torchs)]
+            bits = [x.view(integer) for x in bits]
             assert torch.equal(*bits)
 
     yield check
@@ -90,6 +93,27 @@ def test_bit_slice_l1(compared: Callable[..., None], name: str, bits: int, cell_
     compared(regularized)
 
 
+@pytest.mark.parametrize("count", [0, 1, 1000, 100_003])
+@pytest.mark.parametrize("smallest", [0, -1])
+def test_words_of_a_layer_on_crossbars(compared: Callable[..., None], count: int, smallest: int) -> None:
+    x = torch.randint(max(smallest, 0), 256, (count,), generator=torch.Generator().manual_seed(0)) * 2.0**-5
+    x[count // 2 :] *= -1 if smallest else 1
+
+    def words() -> list[Tensor]:
+        codes, negative = whole_numbers(x, torch.tensor(2.0**-5), torch.uint8)
+        assert negative is bool(smallest and count)
+        return [codes] if not negative else []
+
+    compared(words)
+
+
+@pytest.mark.parametrize("shape", [(0,), (7,), (3, 5, 101, 103)])
+def test_sums_of_a_layer_on_crossbars(compared: Callable[..., None], shape: tuple[int, ...]) -> None:
+    sums = torch.randint(1 - 2**24, 2**24, shape, generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    compared(lambda: [add_multiple(start.clone(), sums, torch.tensor(2.0**-12))])
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_results_do_not_depend_on_threads(compared: Callable[..., None], threads: int) -> None:
     before = torch.get_num_threads()
@@ -98,6 +122,8 @@ def test_results_do_not_depend_on_threads(compared: Callable[..., None], threads
         test_quantizer(compared, "random", 8)
         test_quantizer(compared, "random bfloat16", 8)
         test_bit_slice_l1(compared, "random", 8, 2)
+        test_words_of_a_layer_on_crossbars(compared, 100_003, -1)
+        test_sums_of_a_layer_on_crossbars(compared, (3, 5, 101, 103))
     finally:
         torch.set_num_threads(before)
 

@@ -204,7 +204,7 @@ class Counters:
                 f"{codes.shape[1]} channels under a kernel of {unfold.kernel} are not {self.wordlines} wordlines"
             )
         words = codes.numpy()
-        if words.max(initial=0) >= 2**bits:
+        if bits < 8 * words.itemsize and words.max(initial=0) >= 2**bits:
             raise BitsliceError(f"input code {words.max()} does not fit {bits} bits")
         height, width = unfold.output_size(*codes.shape[2:])
         if min(height, width) < 1:

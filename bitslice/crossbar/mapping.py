@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs
 from bitslice.crossbar.reference import phases
 from bitslice.errors import BitsliceError
+from bitslice.native import elementwise
 from bitslice.quantizer import FixedPoint, QuantizedTensor, quantized_tensors
 from bitslice.slices import cell_levels, slice_count
 
@@ -164,17 +165,18 @@ class MappedLayer:
         Raises:
             BitsliceError: if an input is negative though none was when the layer was mapped.
         """
-        if not self.signed and x.numel() and bool(x.amin() < 0):
+        image = x.flatten(0, -2).T[None, :, None] if self.unfold is None else x
+        # What is never negative goes straight to the type in which it enters.
+        kind = torch.int32 if self.signed else word_type(self.input_bits)
+        codes, negative = whole_numbers(image.contiguous(), self.input_step, kind)
+        if negative and not self.signed:
             raise BitsliceError(
                 f"layer {self.name!r} has a negative input, but had none when it was mapped: map it with more images"
             )
-        image = x.flatten(0, -2).T[None, :, None] if self.unfold is None else x
-        # What is never negative goes straight to the type in which it enters.
-        codes = (image * self.input_step.reciprocal()).to(torch.int32 if self.signed else word_type(self.input_bits))
         return [
             Phase(
                 sign,
-                words.to(word_type(bits)).contiguous(),
+                words.to(word_type(bits)),
                 bits,
                 2**self.input_bits if bits > self.input_bits else 0,
             )
@@ -192,10 +194,14 @@ class MappedLayer:
         sums = [cells[:, :, :, tile].sum(dim=3) for tile in self.crossbar.tiles(self.wordlines)]
         return torch.stack(sums, dim=1) * self.crossbar.largest_digit
 
-    @property
-    def largest_sum(self) -> int:
-        """Largest magnitude that a product's sum can reach for any input, in whatever order it is added."""
-        positive, negative = (side.sum(dim=1) for side in (self.codes.clamp_min(0), self.codes.clamp_max(0).neg()))
+    def largest_sum(self, codes: Tensor | None = None) -> int:
+        """Largest magnitude that a product's sum can reach for any input, in whatever order it is added.
+
+        Args:
+            codes: signed weight codes ``(groups, wordlines, outputs)``; None: those of the layer.
+        """
+        codes = self.codes if codes is None else codes
+        positive, negative = (side.sum(dim=1) for side in (codes.clamp_min(0), codes.clamp_max(0).neg()))
         # Inputs that are never negative leave the signs of all terms to the weights.
         reached = positive + negative if self.signed else torch.maximum(positive, negative)
         return int(reached.max()) * int(2**self.input_bits - 1)
@@ -226,6 +232,13 @@ class MappedLayer:
         """Which bitlines an ADC can change, bool in the shape of :attr:`bounds`; an exact product covers the rest."""
         bounds = self.bounds
         return torch.stack([adc.changes(bounds[:, :, :, k]) for k, adc in enumerate(adcs)], dim=3)
+
+
+def whole_numbers(x: Tensor, step: Tensor, kind: torch.dtype) -> tuple[Tensor, bool]:
+    """What multiples of ``step`` the elements of contiguous float ``x`` are, as ``kind``; whether one is negative."""
+    if elementwise.takes_bytes(x, kind):
+        return elementwise.bytes_of(x, step)
+    return (x * step.reciprocal()).to(kind), bool(x.numel() and x.amin() < 0)
 
 
 def word_type(bits: int) -> torch.dtype:

@@ -6,14 +6,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
 from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
 from bitslice.crossbar.mapping import MappedLayer, Unfold
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulator import simulator
+from bitslice.native import elementwise
 from bitslice.quantizer import FixedPoint
-
-#: Sums of products below this are exact in float32, in whatever order they are added.
-EXACT_IN_FLOAT32 = 2**24
 
 
 class CrossbarLayer(nn.Module):
@@ -36,7 +35,6 @@ class CrossbarLayer(nn.Module):
         self.mapped = mapped
         self.convolution = layer if isinstance(layer, nn.Conv2d) else None
         self.input_quantizer = cast(FixedPoint, layer.input_quantizer)
-        weight = cast(Tensor, layer.weight).detach()
         self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
         simulated = mapped.simulated(converters) if cells is None else mapped.bounds.ge(0)
         self.sums = torch.int32 if cells is None else torch.float32
@@ -46,12 +44,10 @@ class CrossbarLayer(nn.Module):
         ]
         exact = mapped.part(~simulated) if simulated.any() else mapped.codes
         self.simulated_sums = (mapped.codes - exact).sum(dim=1)
-        self.dtype = torch.float32 if mapped.largest_sum < EXACT_IN_FLOAT32 else torch.float64
-        self.exact_weight = (
-            exact.transpose(1, 2).reshape(weight.shape).contiguous().to(self.dtype) * mapped.step
-            if exact.any() or not any(self.simulators)
-            else None
-        )
+        self.exact = Exact(layer, mapped, exact) if exact.any() or not any(self.simulators) else None
+        # An ADC with a step rounds a sum to at most twice itself.
+        widest = mapped.largest_sum() * (2 if any(adc.step > 1 for adc in converters) else 1)
+        self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -61,19 +57,13 @@ class CrossbarLayer(nn.Module):
             BitsliceError: if an input is negative though none was when the layer was mapped.
         """
         x = self.input_quantizer(x)
-        parts = []
-        if self.exact_weight is not None:
-            parts.append(self._exact(x.to(self.dtype), self.exact_weight))
+        result = None if self.exact is None else self.exact(x)
         if any(self.simulators):
-            parts.append(self._simulated(x).to(self.dtype) * (self.input_quantizer.step * self.mapped.step))
-        result = (parts[0] if len(parts) == 1 else parts[0].add_(parts[1])).float()
+            sums, scale = self._simulated(x), self.input_quantizer.step * self.mapped.step
+            start = torch.zeros_like(sums, dtype=self.dtype) if result is None else result.to(self.dtype)
+            result = add_multiple(start, sums, scale)
+        result = result.float()
         return result if self.bias is None else result.add_(self.bias.view(-1, 1, 1) if self.convolution else self.bias)
-
-    def _exact(self, x: Tensor, weight: Tensor) -> Tensor:
-        conv = self.convolution
-        if conv is None:
-            return nn.functional.linear(x, weight)
-        return nn.functional.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     def _simulated(self, x: Tensor) -> Tensor:
         """What the simulated bitlines give, int32 (or float32), in the layer's output shape."""
@@ -90,6 +80,13 @@ class CrossbarLayer(nn.Module):
         if mapped.signed and mapped.crossbar.signed_inputs is SignedInputs.OFFSET:
             result -= 2**mapped.input_bits * self.simulated_sums[..., None, None]
         return result[0, 0, :, 0].T.unflatten(0, x.shape[:-1]) if mapped.unfold is None else result.flatten(1, 2)
+
+
+def add_multiple(result: Tensor, sums: Tensor, scale: Tensor) -> Tensor:
+    """``result`` (float) with ``scale`` times ``sums`` (int32 or float32, same shape) added in place."""
+    if elementwise.adds(result, sums):
+        return elementwise.add_multiple(result, sums, scale)
+    return result.add_(sums.to(result.dtype).mul_(scale))
 
 
 def deploy(

@@ -260,7 +260,7 @@ static void count_cycles(const Task *t, const Block *block, int64_t job, int64_t
     const v *rows = block->planes + (t->job[job][1] * block->plane_count + cycle * t->dac_bits) * plane;
     const int64_t *list = t->lists + job * t->cell_bits;
     for (int64_t b = 0; b < t->cell_bits; b++)
-        for (int64_t d = 0; d < t->dac_bits; d++) {
+        for (int64_t d = 0; d < t->dac_bits && list[b] < list[b + 1]; d++) {
             int level = (int)least(b + d, kept);
             count_list(counter + level, kept - level, overflow, rows + d * plane, t->dac_bits * plane,
                        t->indices + list[b], list[b + 1] - list[b]);
@@ -317,7 +317,7 @@ static void to_bytes(const v *planes, uint8_t *bytes)
 static void write_output(const Task *t, const Block *block, int64_t output, const v *positive, const v *negative)
 {
     v difference[RESULT_BITS], carry = ~(v){0}; /* two's complement: a + ~b + 1 */
-    int32_t values[LANES] = {0};
+    int32_t values[LANES];
     uint8_t bytes[LANES];
     int high = (int)t->result_bits / 8;
     for (int p = 0; p < 8 * (high + 1); p++)
@@ -414,8 +414,10 @@ int crossbar_add(const Task *t, int threads)
                 continue;
             pack(t, &block, index);
             for (int64_t job = 0; job < t->jobs;) {
-                v sum[2][RESULT_BITS] = {{{0}}};
+                v sum[2][RESULT_BITS];
                 int32_t output = t->job[job][0];
+                for (int p = 0; p < t->result_bits; p++)
+                    sum[0][p] = sum[1][p] = (v){0};
                 for (; job < t->jobs && t->job[job][0] == output; job++)
                     convert(t, &block, job, sum[t->job[job][2] ^ t->negative]);
                 write_output(t, &block, output, sum[0], sum[1]);

@@ -1,4 +1,5 @@
-/* Elementwise passes of a training step: the quantizer's and bit-slice L1's, bit for bit as torch computes them.
+/* Elementwise passes: those of a training step, the quantizer's and bit-slice L1's, and those of a layer on crossbars,
+   from and to floats. All bit for bit as torch computes them.
 
    Scaling by a power of two is exact, and adding 2^23 to a magnitude below it leaves no fraction: the sum is rounded to
    nearest, ties to even. Comparisons are written so that NaN passes.
@@ -163,4 +164,24 @@ void slice_pull(const float *w, float *pull, int64_t count, float step, int bits
             pull[first + i] = (float)sum * unit * strength;
         }
     }
+}
+
+/* Bytes that whole multiples of 1 / scale are; returns whether one is negative. */
+int bytes_of(const float *x, uint8_t *bytes, int64_t count, float scale, int threads)
+{
+    int negative = 0;
+#pragma omp parallel for simd reduction(| : negative) num_threads(team(count, threads))
+    for (int64_t i = 0; i < count; i++) {
+        bytes[i] = (uint8_t)(int32_t)(x[i] * scale);
+        negative |= x[i] < 0.0f;
+    }
+    return negative;
+}
+
+/* Adds whole numbers below 2^24, times a power of two, to floats. */
+void add_multiple(float *result, const int32_t *sums, int64_t count, float scale, int threads)
+{
+#pragma omp parallel for simd num_threads(team(count, threads))
+    for (int64_t i = 0; i < count; i++)
+        result[i] += (float)sums[i] * scale;
 }

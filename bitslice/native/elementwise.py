@@ -1,4 +1,4 @@
-"""Python side of ``elementwise.c``: the quantizer's and bit-slice L1's passes over dense tensors on a CPU."""
+"""Python side of ``elementwise.c``: passes over dense tensors on a CPU."""
 
 from ctypes import c_float, c_int, c_int64, c_void_p
 from typing import Any
@@ -55,4 +55,29 @@ def slice_pull(w: Tensor, step: Tensor, bits: int, cell_bits: int, strength: Ten
     result = torch.empty_like(w)
     options = c_float(step.item()), c_int(bits), c_int(cell_bits), c_float(strength.item())
     _call("slice_pull", _elements(w), _elements(result), c_int64(w.numel()), *options)
+    return result
+
+
+def takes_bytes(x: Tensor, kind: torch.dtype) -> bool:
+    """Whether :func:`bytes_of` works on ``x`` and gives ``kind``."""
+    return kind is torch.uint8 and x.dtype is torch.float32 and applies(x)
+
+
+def bytes_of(x: Tensor, step: Tensor) -> tuple[Tensor, bool]:
+    """What multiples of ``step``, up to 255, the elements of float32 ``x`` are, uint8; and whether one is negative."""
+    result = torch.empty_like(x, dtype=torch.uint8)
+    options = c_int64(x.numel()), c_float(1 / step.item())
+    return result, bool(_call("bytes_of", _elements(x), _elements(result), *options, result=c_int))
+
+
+def adds(result: Tensor, sums: Tensor) -> bool:
+    """Whether :func:`add_multiple` works on these two."""
+    same = result.shape == sums.shape and result.is_contiguous() and sums.is_contiguous()
+    return same and sums.dtype is torch.int32 and result.dtype is torch.float32 and applies(result)
+
+
+def add_multiple(result: Tensor, sums: Tensor, scale: Tensor) -> Tensor:
+    """Add ``scale`` times int32 ``sums``, below 2^24, to float32 ``result``, in place."""
+    options = c_int64(result.numel()), c_float(scale.item())
+    _call("add_multiple", _elements(result), _elements(sums), *options)
     return result

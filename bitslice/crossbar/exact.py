@@ -1,0 +1,58 @@
+"""The bitlines of a layer that no ADC can change, as one product in floating point that is exact."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from bitslice.crossbar.mapping import MappedLayer
+
+#: Sums of products below this are exact in float32, in whatever order they are added.
+EXACT_IN_FLOAT32 = 2**24
+
+
+class Exact:
+    """Product of a layer's input with chosen parts of its weights, exact whatever the input.
+
+    Sums that could outgrow float32 are cut by input channels into pieces that cannot; the pieces are added in float64.
+    That costs little more than one float32 product, where a float64 product costs twice as much.
+
+    Args:
+        layer: the quantized ``Linear`` or ``Conv2d``.
+        mapped: the same layer on crossbars.
+        codes: signed weight codes to multiply with, int32 ``(groups, wordlines, outputs)``.
+    """
+
+    def __init__(self, layer: nn.Module, mapped: MappedLayer, codes: Tensor) -> None:
+        self.convolution = layer if isinstance(layer, nn.Conv2d) else None
+        shape = cast(Tensor, layer.weight).shape
+        channels = codes.unflatten(1, (shape[1], -1))
+
+        def fits(pieces: int) -> bool:
+            cut = (piece.flatten(1, 2) for piece in channels.tensor_split(pieces, dim=1))
+            return all(mapped.largest_sum(piece) < EXACT_IN_FLOAT32 for piece in cut)
+
+        needed = next((pieces for pieces in range(1, shape[1] + 1) if fits(pieces)), None)
+        kind = torch.float64 if needed is None else torch.float32
+        weight = codes.transpose(1, 2).reshape(shape).to(kind) * mapped.step
+        self.weights = [piece.contiguous() for piece in weight.tensor_split(needed or 1, dim=1)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The product, float32 if one piece of it is all, else float64; ``x``: quantized, as the layer takes it."""
+        conv, pieces = self.convolution, len(self.weights)
+        if conv is None:
+            inputs = x.tensor_split(pieces, dim=-1)
+        else:
+            split = x.unflatten(1, (conv.groups, -1)).tensor_split(pieces, dim=2)
+            inputs = tuple(piece.flatten(1, 2) for piece in split)
+        result = None
+        for piece, weight in zip(inputs, self.weights, strict=True):
+            piece = piece.to(weight.dtype)
+            if conv is None:
+                product = nn.functional.linear(piece, weight)
+            else:
+                product = nn.functional.conv2d(
+                    piece, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups
+                )
+            result = product if result is None else result.double().add_(product)
+        return cast(Tensor, result)
