@@ -62,7 +62,7 @@ class CrossbarLayer(nn.Module):
             sums, scale = self._simulated(x), self.input_quantizer.step * self.mapped.step
             start = torch.zeros_like(sums, dtype=self.dtype) if result is None else result.to(self.dtype)
             result = add_multiple(start, sums, scale)
-        result = result.float()
+        result = cast(Tensor, result).float()
         return result if self.bias is None else result.add_(self.bias.view(-1, 1, 1) if self.convolution else self.bias)
 
     def _simulated(self, x: Tensor) -> Tensor:
