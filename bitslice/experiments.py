@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from bitslice.crossbar.aware import AdcGradient
 from bitslice.crossbar.geometry import RowOrder, adcs
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import Rounding
@@ -126,6 +127,8 @@ class Stage:
     """Resolution of every slice's ADC, B0 first, that the forward pass goes through; None: exact products."""
     row_order: RowOrder = RowOrder.CONSECUTIVE
     """Which wordlines share an array, where the forward pass goes through ADCs."""
+    adc_gradient: AdcGradient = AdcGradient.SHARE
+    """What the backward pass makes of those ADCs."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,7 @@ class Config:
             "regularizer": RegularizerKind,
             "schedule": Schedule,
             "row_order": RowOrder,
+            "adc_gradient": AdcGradient,
         }
 
         def with_enums(fields: dict[str, Any]) -> dict[str, Any]:
@@ -306,13 +310,15 @@ def adapted(config: Config, adc_bits: tuple[int | None, ...], row_order: RowOrde
     stage = replace(
         config.finetune or config.pretrain,
         epochs=epochs,
-        learning_rate=0.2 if config.experiment == "mnist" else 0.05,
+        learning_rate=0.2 if config.experiment == "mnist" else 0.02,
         regularizer=None,
         alpha=0.0,
         slice_price=None,
         schedule=Schedule.ONE_CYCLE,
         adc_bits=adc_bits,
         row_order=row_order,
+        # MNIST's network has no batch normalization.
+        adc_gradient=AdcGradient.SHARE if config.experiment == "mnist" else AdcGradient.STRAIGHT_THROUGH,
     )
     return replace(config, adapt=stage)
 

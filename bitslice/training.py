@@ -147,7 +147,11 @@ class Run:
         saved = time.monotonic()
         begun, first = saved, self.resume(model, optimizer)
         for epoch in range(first, stage.epochs):
-            with nullcontext() if stage.adc_bits is None else through_adcs(model, stage.adc_bits, crossbar):
+            with (
+                nullcontext()
+                if stage.adc_bits is None
+                else through_adcs(model, stage.adc_bits, crossbar, stage.adc_gradient)
+            ):
                 loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
             if not np.isfinite(loss):
                 raise BitsliceError(f"{self.config.name}: the loss is not finite in epoch {epoch + 1} of {name}")

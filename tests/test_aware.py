@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bitslice import records, training
 from bitslice.cli import main
 from bitslice.crossbar import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, deploy, map_network
-from bitslice.crossbar.aware import converted, through_adcs
+from bitslice.crossbar.aware import AdcGradient, converted, through_adcs
 from bitslice.crossbar.reference import digits
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, Method, Profile, adapted, mnist
@@ -46,12 +46,15 @@ def drawn(name: str, signed: bool) -> tuple[nn.Sequential, Tensor]:
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("order", RowOrder, ids=str)
 @pytest.mark.parametrize("bits", [None, CLAIMED, (Adc(3, 4), None, 4, None)], ids=str)
-def test_forward_is_that_of_the_crossbars(layer: str, signed: bool, order: RowOrder, bits: AdcBits) -> None:
+@pytest.mark.parametrize("gradient", AdcGradient, ids=str)
+def test_forward_is_that_of_the_crossbars(
+    layer: str, signed: bool, order: RowOrder, bits: AdcBits, gradient: AdcGradient
+) -> None:
     model, x = drawn(layer, signed)
     crossbar = Crossbar(rows=32, row_order=order)
     expected = deploy(model, map_network(model, x, crossbar), bits)(x)
     plain = model(x)
-    with through_adcs(model, bits, crossbar):
+    with through_adcs(model, bits, crossbar, gradient):
         assert torch.equal(model(x), expected)
     assert torch.equal(model(x), plain)
 
@@ -66,15 +69,30 @@ def gradients(model: nn.Sequential, x: Tensor, upstream: Tensor) -> list[Tensor]
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("signed", [False, True])
-def test_ideal_adcs_have_the_straight_through_gradient(layer: str, signed: bool) -> None:
+@pytest.mark.parametrize("gradient", AdcGradient, ids=str)
+def test_ideal_adcs_have_the_gradient_without_them(layer: str, signed: bool, gradient: AdcGradient) -> None:
     model, x = drawn(layer, signed)
     x[..., ::3] = 0  # what is zero feels everything
     next(quantized_tensors(model)).original.data[:, ::4] = 0
     upstream = torch.randn_like(model(x))
     expected = gradients(model, x, upstream)
-    with through_adcs(model, None, Crossbar(rows=32, row_order=RowOrder.SPREAD)):
+    with through_adcs(model, None, Crossbar(rows=32, row_order=RowOrder.SPREAD), gradient):
         for found, wanted in zip(gradients(model, x, upstream), expected, strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("signed_inputs", SignedInputs, ids=str)
+def test_straight_through_gradient_is_that_of_the_exact_product(layer: str, signed_inputs: SignedInputs) -> None:
+    model, x = drawn(layer, signed=True)
+    crossbar = Crossbar(rows=32, signed_inputs=signed_inputs)
+    upstream = torch.randn_like(model(x))
+    expected = gradients(model, x, upstream)
+    given = deploy(model, map_network(model, x, crossbar), 2)(x)
+    assert not torch.equal(given, model(x))
+    with through_adcs(model, 2, crossbar):
+        assert torch.equal(model(x), given)
+        assert all(map(torch.equal, gradients(model, x, upstream), expected))
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -110,7 +128,7 @@ def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signe
                             if phase * code > 0 and (sign * level > 0 or level == 0):
                                 w_gradient[row, output] += felt * code * step / (2 if level == 0 else 1)
     assert clipped > 20
-    with through_adcs(model, bits, crossbar):
+    with through_adcs(model, bits, crossbar, AdcGradient.SHARE):
         found = gradients(model, x, upstream)
     torch.testing.assert_close(found[0], x_gradient, rtol=1e-4, atol=1e-5)
     weight = model[0].parametrizations.weight.original.grad
@@ -129,7 +147,7 @@ def test_by_hand() -> None:
     model.eval()
     upstream = torch.ones(1, 1)
     exact = gradients(model, torch.tensor([[255.0, 255.0]]), upstream)
-    with through_adcs(model, 2, crossbar):
+    with through_adcs(model, 2, crossbar, AdcGradient.SHARE):
         for found, wanted in zip(gradients(model, torch.tensor([[255.0, 255.0]]), upstream), exact, strict=True):
             assert torch.equal(found, wanted / 2)
         for found, wanted in zip(
@@ -150,10 +168,11 @@ def test_the_network_is_left_as_it_was_even_after_an_error() -> None:
     assert torch.equal(model(x), plain)
 
 
-def test_autocast_leaves_the_codes_exact() -> None:
+@pytest.mark.parametrize("gradient", AdcGradient, ids=str)
+def test_autocast_leaves_the_codes_exact(gradient: AdcGradient) -> None:
     model, x = drawn("linear", signed=False)
     x = model[0].input_quantizer(x)
-    with through_adcs(model, 3):
+    with through_adcs(model, 3, gradient=gradient):
         expected = model(x)
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(model(x.bfloat16()), expected)
@@ -169,7 +188,8 @@ def test_autocast_leaves_the_codes_exact() -> None:
     ],
 )
 def test_what_cannot_be_simulated_is_refused(build: object, bits: AdcBits, crossbar: Crossbar, message: str) -> None:
-    with pytest.raises(BitsliceError, match=message), through_adcs(build(), bits, crossbar):  # type: ignore[operator]
+    through = through_adcs(build(), bits, crossbar, AdcGradient.SHARE)  # type: ignore[operator]
+    with pytest.raises(BitsliceError, match=message), through:
         pass
 
 

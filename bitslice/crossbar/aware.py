@@ -1,14 +1,10 @@
 """Training through small ADCs: the forward pass gives what the crossbars give, clipped sums included.
 
-The paper's networks never meet the ADCs that they are meant for until they are deployed. Here they train with them. In
-the backward pass an array counts as its exact product times a constant, the share of it that its ADCs let through::
-
-    y = sum over arrays a of  g_a * (x_a @ w_a),      g_a = converted / exact, of each vector and output
-
-so an output of which an array clips half feels that array's inputs and weights half as much. (Clipping itself has the
-derivative 0 or 1: where all sums clip, nothing would be learned.)
+The paper's networks never meet the ADCs that they are meant for until they are deployed. Here they train with them; of
+which gradient the backward pass takes, see :class:`AdcGradient`.
 """
 
+import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -17,12 +13,40 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs
-from bitslice.crossbar.mapping import layer_name, stored_weights, unfold_of
+from bitslice.crossbar.mapping import layer_name, map_layer, stored_weights, unfold_of
+from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.reference import digits, phases
 from bitslice.crossbar.stacked import int_product
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import FixedPoint, QuantizedTensor
 from bitslice.slices import cell_levels
+
+
+class AdcGradient(enum.Enum):
+    """What the backward pass makes of ADCs. Their own derivative is 0 or 1: where all clip, nothing is learned."""
+
+    STRAIGHT_THROUGH = "straight_through"
+    """As if no ADC clipped: the gradient is that of the exact product. A step costs about two without ADCs. It serves
+    where batch normalization brings outputs back to their scale."""
+    SHARE = "share"
+    """An array counts as its exact product times a constant, the share of it that its ADCs let through:
+
+        y = sum over arrays a of  g_a * (x_a @ w_a),      g_a = converted / exact, of each vector and output
+
+    so an output of which an array clips half feels that array's inputs and weights half as much. Every array's product
+    is computed by itself, which takes many times as long."""
+
+
+class _StraightThrough(torch.autograd.Function):
+    """``given`` in the forward pass, the gradient of ``exact`` in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, given: Tensor) -> Tensor:
+        return torch.empty_like(exact, dtype=given.dtype).copy_(given)  # as the exact product lies in memory
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
 
 def converted(words: Tensor, cells: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...], bits: int) -> Tensor:
@@ -110,21 +134,27 @@ def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters:
 
 
 @contextmanager
-def through_adcs(model: nn.Module, adc_bits: AdcBits, crossbar: Crossbar | None = None) -> Iterator[None]:
+def through_adcs(
+    model: nn.Module,
+    adc_bits: AdcBits,
+    crossbar: Crossbar | None = None,
+    gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH,
+) -> Iterator[None]:
     """While open, every quantized layer of ``model`` gives what its crossbars give; in evaluation mode bit for bit.
 
     Args:
         model: a quantized network, in either mode.
         adc_bits: ADC resolution of every slice, B0 first; one number for all; None for ideal ADCs.
         crossbar: geometry; None: the defaults.
+        gradient: of the backward pass.
 
     Raises:
-        BitsliceError: as :func:`bitslice.crossbar.map_network`; if there are not as many ADCs as slices; for signed
-            inputs by offset, whose product is not one of inputs and weights alone.
+        BitsliceError: as :func:`bitslice.crossbar.map_network`; if there are not as many ADCs as slices; for
+            signed inputs by offset with :attr:`AdcGradient.SHARE`, as an array then sums more than a product.
     """
     crossbar = crossbar or Crossbar()
-    if crossbar.signed_inputs is SignedInputs.OFFSET:
-        raise BitsliceError("training through ADCs takes signed inputs in two phases, not by offset")
+    if crossbar.signed_inputs is SignedInputs.OFFSET and gradient is AdcGradient.SHARE:
+        raise BitsliceError("the share that an array lets through needs signed inputs in two phases, not by offset")
     handles = []
     for tensor in stored_weights(model, crossbar):
         converters = adcs(adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
@@ -137,7 +167,12 @@ def through_adcs(model: nn.Module, adc_bits: AdcBits, crossbar: Crossbar | None 
             converters: tuple[Adc, ...] = converters,
         ) -> Tensor:
             with torch.autocast(output.device.type, enabled=False):
-                return _product(tensor, inputs[0], crossbar, converters)
+                if gradient is AdcGradient.SHARE:
+                    return _product(tensor, inputs[0], crossbar, converters)
+                x = inputs[0].detach().float()
+                mapped = map_layer(tensor, [x], len(x), crossbar)
+                given = CrossbarLayer(tensor.layer, mapped, converters).product(x)
+                return cast(Tensor, _StraightThrough.apply(output.float(), given))  # type: ignore[no-untyped-call]
 
         handles.append(tensor.layer.register_forward_hook(replace))
     try:

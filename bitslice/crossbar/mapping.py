@@ -5,7 +5,7 @@ convolution) x bitlines (outputs). Per slice and sign the matrix is cut into arr
 between matrices, and biases are added in the digital domain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -304,30 +304,39 @@ def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = No
     weights = stored_weights(model, crossbar)
     with observed_inputs(model) as inputs:
         model(images)
-    layers = []
-    for tensor in weights:
-        name = layer_name(tensor)
-        layer, unfold = tensor.layer, unfold_of(tensor.layer, name)
-        input_quantizer = cast(FixedPoint, layer.input_quantizer)
-        groups = cast(int, getattr(layer, "groups", 1))
-        codes = tensor.codes().flatten(1)  # (outputs of all groups, wordlines)
-        calls = inputs.get(name, [])
-        layers.append(
-            MappedLayer(
-                name=name,
-                crossbar=crossbar,
-                codes=codes.unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
-                bits=tensor.quantizer.bits,
-                input_bits=input_quantizer.bits,
-                signed=any(bool((x < 0).any()) for x in calls),
-                step=tensor.quantizer.step,
-                input_step=input_quantizer.step,
-                inputs=sum(x.numel() for x in calls) // len(images),
-                vectors=sum(vectors_of(unfold, x) for x in calls) // len(images),
-                unfold=unfold,
-            )
-        )
-    return layers
+    return [map_layer(tensor, inputs.get(layer_name(tensor), []), len(images), crossbar) for tensor in weights]
+
+
+def map_layer(tensor: QuantizedTensor, inputs: Sequence[Tensor], images: int, crossbar: Crossbar) -> MappedLayer:
+    """Map the layer that holds one quantized weight.
+
+    Args:
+        tensor: the weight.
+        inputs: what the layer was seen to take, quantized, call by call.
+        images: of how many images.
+        crossbar: geometry.
+
+    Raises:
+        BitsliceError: for padding that is not a number of zeros.
+    """
+    name = layer_name(tensor)
+    layer, unfold = tensor.layer, unfold_of(tensor.layer, name)
+    input_quantizer = cast(FixedPoint, layer.input_quantizer)
+    groups = cast(int, getattr(layer, "groups", 1))
+    codes = tensor.codes().flatten(1)  # (outputs of all groups, wordlines)
+    return MappedLayer(
+        name=name,
+        crossbar=crossbar,
+        codes=codes.unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
+        bits=tensor.quantizer.bits,
+        input_bits=input_quantizer.bits,
+        signed=any(bool((x < 0).any()) for x in inputs),
+        step=tensor.quantizer.step,
+        input_step=input_quantizer.step,
+        inputs=sum(x.numel() for x in inputs) // images,
+        vectors=sum(vectors_of(unfold, x) for x in inputs) // images,
+        unfold=unfold,
+    )
 
 
 def stored_weights(model: nn.Module, crossbar: Crossbar) -> list[QuantizedTensor]:

@@ -56,7 +56,10 @@ class CrossbarLayer(nn.Module):
         Raises:
             BitsliceError: if an input is negative though none was when the layer was mapped.
         """
-        x = self.input_quantizer(x)
+        return self.product(self.input_quantizer(x))
+
+    def product(self, x: Tensor) -> Tensor:
+        """As :meth:`forward`, for an input that is quantized."""
         result = None if self.exact is None else self.exact(x)
         if any(self.simulators):
             sums, scale = self._simulated(x), self.input_quantizer.step * self.mapped.step
