@@ -50,32 +50,44 @@ NOTEBOOKS = {
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])
 
-# Runs with released integer weights, as experiment/name, and on how many test images each report looks.
+# Runs with released integer weights, as experiment/name, and on how many images each report looks.
 RELEASED_RUNS = sorted(path[len("results/") : -len(".npz")] for path in RELEASED if path.endswith(".npz"))
-IMAGES = {
-    "mnist": "--observed-images 1000",
-    "cifar10-resnet20": "--images 1000 --observed-images 50",
-    "cifar10-vgg11-bn": "--images 1000 --observed-images 20",
-}
+OBSERVED = {"mnist": 1000, "cifar10-resnet20": 50, "cifar10-vgg11-bn": 20}
 SIMULATIONS = {
-    "report": lambda experiment: f"report {IMAGES[experiment]}",
-    "spread": lambda experiment: f"report --row-order spread {IMAGES[experiment]}",
-    "tolerance": lambda experiment: "tolerance --images 2000",
+    "report": "report",
+    "spread": "report --row-order spread",
+    "calibrated": "report --calibrate 512",
+    "spread-calibrated": "report --row-order spread --calibrate 512",
+    "tolerance": "tolerance --images 2000",
 }
+
+
+def simulation(wildcards):
+    """Command line of a simulation; remedies are tried on the first 1,000 test images of CIFAR-10."""
+    words = [SIMULATIONS[wildcards.kind]]
+    if wildcards.kind != "tolerance":
+        words.append(f"--observed-images {OBSERVED[wildcards.experiment]}")
+        if wildcards.kind != "report" and wildcards.experiment != "mnist":
+            words.append("--images 1000")
+    return " ".join(words)
 
 
 def simulated(kind):
     """Which released runs are simulated so, as experiment/name.
 
-    Consecutive rows for all but what was adapted to spread ones; spread rows for default settings too; what cells may
-    lack for networks on MNIST that were fine-tuned at default settings, of three seeds.
+    Consecutive rows for all but what was adapted to spread ones; spread rows for default settings too; calibrated what
+    has batch normalization, at default settings; what cells may lack for networks on MNIST that were fine-tuned at
+    default settings, of three seeds.
     """
     for run in RELEASED_RUNS:
         experiment, name = run.split("/")
         method, *special, seed = name.split("-")
+        calibrated = experiment != "mnist" and not special
         wanted = {
             "report": "spread" not in special,
             "spread": not special or "spread" in special,
+            "calibrated": calibrated,
+            "spread-calibrated": calibrated,
             "tolerance": experiment == "mnist" and method != "quantized" and not special and int(seed[1:]) < 3,
         }
         if method != "float" and wanted[kind]:
@@ -222,7 +234,7 @@ rule simulate:
     output:
         "build/simulations/{kind}/{experiment}/{name}.json",
     params:
-        command=lambda w: SIMULATIONS[w.kind](w.experiment).split(" ", 1),
+        command=lambda w: simulation(w).split(" ", 1),
     threads: 1
     resources:
         mem_mb=4000,

@@ -77,6 +77,12 @@ def parser() -> argparse.ArgumentParser:
         help="resolutions, least significant slice first, or ideal; repeatable (default: a list from 8 to 2)",
     )
     report.add_argument("--observed-images", type=int, default=200, help="images for bitline sums (default 200)")
+    report.add_argument(
+        "--calibrate",
+        type=int,
+        metavar="IMAGES",
+        help="estimate batch normalization again through the ADCs, on so many training images (default: not)",
+    )
     report.add_argument("--cost-model", default="components", help="of the ADC (default components: ISAAC's)")
     report.set_defaults(run=_crossbar_report)
     tolerance.add_argument("--adc-bits", default="8,8,8,8", metavar="B0,B1,B2,B3", help="as for report (default 8)")
@@ -178,7 +184,7 @@ def _crossbar_report(options: argparse.Namespace) -> None:
 
     from bitslice.costs.designs import anchored
     from bitslice.costs.models import ADC_MODELS
-    from bitslice.crossbar.report import STANDARD, network_and_images, report
+    from bitslice.crossbar.report import STANDARD, network_and_images, report, training_images
     from bitslice.names import by_name
 
     settings = [_adc_bits(text) for text in options.adc_bits] if options.adc_bits else STANDARD
@@ -186,8 +192,21 @@ def _crossbar_report(options: argparse.Namespace) -> None:
     adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
     torch.set_num_threads(_at_least_one("threads", options.threads))
     model, images, labels = network_and_images(options.network, options.images)
-    observed = min(options.observed_images, len(images))
-    found = report(model, images, labels, settings, adc, crossbar, observed, network=options.network, say=_progress)
+    calibration = None
+    if options.calibrate is not None:
+        calibration = training_images(options.network, _at_least_one("calibrate", options.calibrate))
+    found = report(
+        model,
+        images,
+        labels,
+        settings,
+        adc,
+        crossbar,
+        min(options.observed_images, len(images)),
+        calibration,
+        network=options.network,
+        say=_progress,
+    )
     print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
 
 

@@ -251,31 +251,41 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
     return rows
 
 
+REMEDIES = {
+    "report": "As trained (%)",
+    "spread": "Rows spread (%)",
+    "calibrated": "Calibrated (%)",
+    "spread-calibrated": "Rows spread, calibrated (%)",
+}
+"""Kinds of report, by their folder, with what was done for small ADCs."""
+
+
 def remedies(
-    consecutive: Mapping[str, Sequence[Report]],
-    spread_rows: Mapping[str, Sequence[Report]],
+    reports: Mapping[str, Mapping[str, Sequence[Report]]],
     adapted: Mapping[RowOrder, Mapping[str, Sequence[Record]]],
 ) -> list[dict[str, Any]]:
-    """Accuracy with the claimed ADCs: a row a method, as trained and with either remedy, mean and standard deviation.
+    """Accuracy with the claimed ADCs: a row a method, a column a remedy, mean and standard deviation over seeds.
 
     Args:
-        consecutive: reports on networks as trained, by method, one a seed.
-        spread_rows: the same with spread rows.
-        adapted: records of runs adapted to the claimed ADCs, by the order of rows and method.
+        reports: by kind (a key of ``REMEDIES``) and method, one a seed; a kind without any has no column.
+        adapted: records of runs adapted to the claimed ADCs, by the order of rows and method; likewise.
     """
+    runs = {"Adapted (%)": RowOrder.CONSECUTIVE, "Rows spread, adapted (%)": RowOrder.SPREAD}
     rows = []
-    for method, found in consecutive.items():
+    for method, found in reports["report"].items():
         row = {
             "Network": METHOD_NAMES[method],
             "n": str(len(found)),
             "Without crossbars (%)": _text(Spread(tuple(report.digital_accuracy for report in found))),
         }
-        for title, reports in (("As trained (%)", found), ("Rows spread (%)", spread_rows.get(method, ()))):
-            row[title] = _text(analysis.accuracies(reports).get(CLAIMED))
-        for title, order in (("Adapted (%)", RowOrder.CONSECUTIVE), ("Rows spread, adapted (%)", RowOrder.SPREAD)):
-            runs = adapted.get(order, {}).get(method, [])
-            text = _text(spread(runs, lambda r: float(r.final["adc_accuracy"])) if runs else None)
-            row[title] = f"{text} (n={len(runs)})" if runs else text
+        for kind, title in REMEDIES.items():
+            if reports.get(kind):
+                row[title] = _text(analysis.accuracies(reports[kind].get(method, ())).get(CLAIMED))
+        for title, order in runs.items():
+            if adapted.get(order):
+                own = adapted[order].get(method, [])
+                text = _text(spread(own, lambda r: float(r.final["adc_accuracy"])) if own else None)
+                row[title] = f"{text} (n={len(own)})" if own else text
         rows.append(row)
     return rows
 

@@ -24,7 +24,7 @@ from bitslice.crossbar import (
     pooled,
 )
 from bitslice.crossbar.exact import Exact
-from bitslice.crossbar.network import CrossbarLayer, images_at_a_time
+from bitslice.crossbar.network import CrossbarLayer, images_at_a_time, recalibrate
 from bitslice.crossbar.nonideal import Analog
 from bitslice.crossbar.reference import naive
 from bitslice.crossbar.report import load
@@ -445,6 +445,38 @@ def test_memory_counts_every_group() -> None:
     x = torch.rand(1, 4, 6, 6)
     model = quantized(nn.Conv2d(4, 8, 3, groups=4), x=x)
     assert images_at_a_time(map_network(model, x), 2**20) == 2**20 // (16 * (4 * 36 + 8 * 16))
+
+
+class TestCalibration:
+    @pytest.fixture
+    def network(self) -> tuple[nn.Sequential, Tensor]:
+        torch.manual_seed(0)
+        x = torch.rand(40, 3, 6, 6)
+        return quantized(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.0), x=x), x
+
+    def test_statistics_are_those_of_what_the_crossbars_give(self, network: tuple[nn.Sequential, Tensor]) -> None:
+        model, x = network
+        deployed = deploy(model, map_network(model, x), 2)
+        steps = [m.step.clone() for m in deployed.modules() if isinstance(m, FixedPoint)]
+        sums = deployed.get_submodule("0")(x)
+        recalibrate(deployed, x, batch=20)
+        normalization = deployed.get_submodule("1")
+        assert isinstance(normalization, nn.BatchNorm2d)
+        torch.testing.assert_close(normalization.running_mean, sums.mean(dim=(0, 2, 3)))
+        variances = torch.stack([half.transpose(0, 1).flatten(1).var(dim=1) for half in sums.split(20)])
+        torch.testing.assert_close(normalization.running_var, variances.mean(dim=0))
+        assert not any(module.training for module in deployed.modules())
+        now = [m.step for m in deployed.modules() if isinstance(m, FixedPoint)]
+        assert all(map(torch.equal, now, steps))
+        assert not torch.equal(normalization.running_mean, model[1].running_mean)
+
+    def test_what_cannot_be_calibrated_is_refused(self, network: tuple[nn.Sequential, Tensor]) -> None:
+        model, x = network
+        with pytest.raises(BitsliceError, match="calibration needs images"):
+            recalibrate(deploy(model, map_network(model, x), 2), x[:0])
+        plain = quantized(nn.Linear(3, 2), x=torch.rand(4, 3))
+        with pytest.raises(BitsliceError, match="no batch normalization"):
+            recalibrate(deploy(plain, map_network(plain, torch.rand(4, 3)), 2), torch.rand(4, 3))
 
 
 def test_read_noise_has_its_deviation() -> None:

@@ -54,6 +54,7 @@ def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> R
         cost_model="ISAAC, by components",
         images=1000,
         observed_images=100,
+        calibration_images=None,
         digital_accuracy=digital,
         layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],
         settings=settings,
@@ -173,9 +174,9 @@ def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() ->
 
 
 def test_accuracy_by_setting_shows_what_was_done_for_small_adcs() -> None:
-    curves = {"consecutive": reports()["bl1"], "spread": reports()["bl1"], "adapted": reports()["bl1"][:1]}
+    curves = {"report": reports()["bl1"], "spread": reports()["bl1"], "adapted": reports()["bl1"][:1]}
     shown = texts(crossbar.accuracy_by_setting({"mnist": curves}))
-    for name in ("consecutive rows (n=2)", "spread rows (n=2)", "spread rows, adapted (n=1)"):
+    for name in ("as trained (n=2)", "spread rows (n=2)", "spread rows, adapted (n=1)"):
         assert name in shown
 
 
@@ -183,21 +184,21 @@ def test_remedies_have_a_row_a_method_and_a_column_a_remedy() -> None:
     run = record(Method.BL1, 0, None, 97.5, 3.0)
     run = replace(run, config=adapted(run.config, CLAIMED), final={**run.final, "adc_accuracy": 97.25})
     spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
-    pruned, bl1 = tables.remedies(reports(), spread_rows, {RowOrder.SPREAD: {"bl1": [run]}})
+    kinds = {"report": reports(), "spread": spread_rows, "calibrated": {}}
+    pruned, bl1 = tables.remedies(kinds, {RowOrder.SPREAD: {"bl1": [run]}, RowOrder.CONSECUTIVE: {}})
     assert pruned == {
         "Network": "Pruned",
         "n": "1",
         "Without crossbars (%)": "98.00",
         "As trained (%)": "50.00",
         "Rows spread (%)": "–",
-        "Adapted (%)": "–",
         "Rows spread, adapted (%)": "–",
     }
     assert (bl1["As trained (%)"], bl1["Rows spread (%)"]) == (
         analysis.Spread((70, 74)).text(),
         analysis.Spread((90, 92)).text(),
     )
-    assert (bl1["Adapted (%)"], bl1["Rows spread, adapted (%)"]) == ("–", "97.25 (n=1)")
+    assert bl1["Rows spread, adapted (%)"] == "97.25 (n=1)"
 
 
 def test_costs_of_adapted_networks_have_a_row_an_order_and_method() -> None:

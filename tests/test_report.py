@@ -12,8 +12,10 @@ from bitslice.cli import main
 from bitslice.costs.designs import anchored
 from bitslice.costs.models import ADC_MODELS, COMPONENTS, SABERI
 from bitslice.crossbar import Crossbar, bitline_sums, deploy, map_network
-from bitslice.crossbar.report import QUANTILES, STANDARD, Report, network_and_images, read, report
+from bitslice.crossbar.network import recalibrate
+from bitslice.crossbar.report import QUANTILES, STANDARD, Report, network_and_images, read, report, training_images
 from bitslice.crossbar.tolerance import ToleranceReport, tolerance
+from bitslice.data import Images
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Method
 from bitslice.quantizer import quantized_tensors
@@ -189,6 +191,32 @@ class TestCommandLine:
         assert main(["crossbar", "report", "tests.test_report:example", "--adc-bits", "8,8,8,8"]) == 0
         assert "60 images, 95.00% without crossbars" in capsys.readouterr().out
 
+    def test_calibration_looks_at_training_images(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = "results/cifar10-resnet20/bl1-s0.json"
+        asked: list[bool] = []
+
+        def images(train: bool) -> Images:
+            asked.append(train)
+            generator = torch.Generator().manual_seed(int(train))
+            pixels = torch.randint(0, 256, (24, 3, 32, 32), generator=generator, dtype=torch.uint8)
+            return Images(pixels, torch.zeros(24, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3)
+
+        monkeypatch.setitem(training.DATA_SETS, "cifar10", images)
+        arguments = ["crossbar", "report", path, "--adc-bits", "2,2,2,2", "--json", "--observed-images", "2"]
+        assert main([*arguments, "--calibrate", "16"]) == 0
+        calibrated = Report.from_dict(json.loads(capsys.readouterr().out))
+        assert asked == [False, True]
+        assert calibrated.calibration_images == 16
+        assert "; calibrated on 16 images" in calibrated.lines()[0]
+        model, x, _ = network_and_images(path)
+        deployed = deploy(model, map_network(model, x[:2]), 2)
+        recalibrate(deployed, training_images(path, 16))
+        with torch.no_grad():
+            right = 100 * float((deployed(x).argmax(dim=1) == 0).double().mean())
+        assert calibrated.settings[0].accuracy == pytest.approx(right)
+
     def test_tolerance_of_ones_own_model(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -223,6 +251,8 @@ class TestCommandLine:
             (["tests.test_report:example", "--cost-model", "gold"], "unknown cost model 'gold'"),
             (["tests.test_report:example", "--threads", "0"], "--threads must be at least 1, not 0"),
             (["tests.test_report:example", "--images", "0"], "a report needs images"),
+            (["tests.test_report:example", "--calibrate", "5"], "tests.test_report:example gives no training images"),
+            (["tests.test_report:example", "--calibrate", "0"], "--calibrate must be at least 1, not 0"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,
     )

@@ -5,12 +5,15 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
 from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
 from bitslice.crossbar.mapping import MappedLayer, Unfold
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulator import simulator
+from bitslice.errors import BitsliceError
 from bitslice.native import elementwise
 from bitslice.quantizer import FixedPoint
 
@@ -48,6 +51,10 @@ class CrossbarLayer(nn.Module):
         # An ADC with a step rounds a sum to at most twice itself.
         widest = mapped.largest_sum() * (2 if any(adc.step > 1 for adc in converters) else 1)
         self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
+
+    def train(self, mode: bool = True) -> "CrossbarLayer":
+        """Stays in evaluation mode: arrays are programmed, and their inputs' scale with them."""
+        return super().train(False)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -113,6 +120,27 @@ def deploy(
             return layer
         deployed.set_submodule(mapped.name, layer)
     return deployed.eval()
+
+
+def recalibrate(deployed: nn.Module, images: Tensor, batch: int = 128) -> None:
+    """Estimate the statistics of batch normalization again, on what the crossbars give.
+
+    Sums that ADCs clip have other means and deviations than those the network was trained with. Normalization is
+    digital, so the arrays stay as they are; labels and gradients are not needed.
+
+    Args:
+        deployed: what :func:`deploy` gives; changed in place.
+        images: training inputs, float ``(images, ...)``.
+        batch: images at a time; the statistics are means over batches (``torch.optim.swa_utils.update_bn``).
+
+    Raises:
+        BitsliceError: if there are no images, or the network has no batch normalization.
+    """
+    if not len(images):
+        raise BitsliceError("calibration needs images")
+    if not any(isinstance(module, _BatchNorm) for module in deployed.modules()):
+        raise BitsliceError("the network has no batch normalization that could be calibrated")
+    update_bn(images.split(batch), deployed)
 
 
 def images_at_a_time(layers: list[MappedLayer], budget: int = 2**30) -> int:

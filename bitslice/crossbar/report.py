@@ -16,7 +16,7 @@ from bitslice.costs.models import AbsoluteAdc
 from bitslice.costs.network import LayerLoad, network_cost
 from bitslice.crossbar.geometry import Crossbar, RowOrder, adcs, setting_name
 from bitslice.crossbar.mapping import MappedLayer, map_network
-from bitslice.crossbar.network import deploy, images_at_a_time
+from bitslice.crossbar.network import deploy, images_at_a_time, recalibrate
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled
 from bitslice.errors import BitsliceError
 from bitslice.files import read_json
@@ -74,6 +74,8 @@ class Report:
         cost_model: title of the ADC cost model.
         images: how many were classified.
         observed_images: how many of them the bitline sums were observed on.
+        calibration_images: on how many training images batch normalization was estimated again, for every setting;
+            None: it was not.
         digital_accuracy: percent, of the quantized network without crossbars.
         layers: of each layer its mapping, and per slice (B0 first) its bitline sums.
         settings: one a choice of ADCs.
@@ -85,6 +87,7 @@ class Report:
     cost_model: str
     images: int
     observed_images: int
+    calibration_images: int | None
     digital_accuracy: float
     layers: list[dict[str, Any]]
     settings: list[Setting]
@@ -96,13 +99,13 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
-        """Inverse of :meth:`to_dict`; reports older than row orders have consecutive rows."""
+        """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
         crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
         settings = [
             Setting(**{**s, "adc_bits": tuple(s["adc_bits"]), "clipped": tuple(s["clipped"])})
             for s in values["settings"]
         ]
-        return cls(**{**values, "crossbar": crossbar, "settings": settings})
+        return cls(**{"calibration_images": None, **values, "crossbar": crossbar, "settings": settings})
 
     def lines(self) -> list[str]:
         """The report as text: a line a layer, then one a setting."""
@@ -110,7 +113,8 @@ class Report:
         widest = max(len(layer["name"]) for layer in self.layers)
         out = [
             f"{self.network}: {self.images} images, {self.digital_accuracy:.2f}% without crossbars; "
-            f"bitline sums of {self.observed_images} images",
+            f"bitline sums of {self.observed_images} images"
+            + (f"; calibrated on {self.calibration_images} images" if self.calibration_images else ""),
             f"{'layer':{widest}}  arrays  used  conversions  largest sum (bound) " + " ".join(names),
         ]
         for layer in self.layers:
@@ -196,6 +200,7 @@ def report(
     adc: AbsoluteAdc,
     crossbar: Crossbar | None = None,
     observed_images: int = 200,
+    calibration: Tensor | None = None,
     budget: int = 2**30,
     network: str = "",
     say: Callable[[str], None] = lambda line: None,
@@ -211,6 +216,8 @@ def report(
         crossbar: geometry; None: the defaults.
         observed_images: bitline sums are observed on the first so many images, which also show which inputs can be
             negative.
+        calibration: training inputs ``(images, ...)`` on which batch normalization is estimated again, for every
+            setting (:func:`bitslice.crossbar.network.recalibrate`); None: it stays as it was trained.
         budget: bytes that a batch's tensors may take.
         network: what is mapped, in words.
         say: called with a line of progress now and then.
@@ -234,7 +241,10 @@ def report(
     done = []
     for bits in settings:
         ticker = _ticker(setting_name(bits), len(images), say)
-        accuracy = percent_correct(deploy(model, mapped, bits), batches, ticker)
+        deployed = deploy(model, mapped, bits)
+        if calibration is not None:
+            recalibrate(deployed, calibration, min(batch, 128))
+        accuracy = percent_correct(deployed, batches, ticker)
         clipped = [0.0 if b is None else slice_sums.clipped(b) for b, slice_sums in zip(bits, by_slice, strict=True)]
         lossless = [slice_sums.bound_bits for slice_sums in by_slice]
         costed = [own if b is None else b for b, own in zip(bits, lossless, strict=True)]
@@ -258,6 +268,7 @@ def report(
         cost_model=adc.title,
         images=len(images),
         observed_images=observed_images,
+        calibration_images=None if calibration is None else len(calibration),
         digital_accuracy=percent_correct(model, batches),
         layers=[describe(*pair) for pair in zip(mapped, sums, strict=True)],
         settings=done,
@@ -292,10 +303,25 @@ def network_and_images(name: str, limit: int | None = None) -> tuple[nn.Module, 
     module, colon, function = name.partition(":")
     if not colon:
         record = records.read(Path(name))
-        test = training.DATA_SETS[record.config.data](False).first(limit)
-        return record.network(), training.network_input(test.pixels, test, record.config.input_scaling), test.labels
+        return record.network(), *_inputs(record, limit, train=False)
     try:
         model, images, labels = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise BitsliceError(f"{name} does not give a model, its images and their labels: {error}") from error
     return model.eval(), images[:limit], labels[:limit]
+
+
+def training_images(name: str, limit: int) -> Tensor:
+    """The first so many training inputs of a network, by the path of its record.
+
+    Raises:
+        BitsliceError: if there is no such record, or ``name`` is that of a function.
+    """
+    if ":" in name:
+        raise BitsliceError(f"{name} gives no training images: only a run's record tells which they are")
+    return _inputs(records.read(Path(name)), limit, train=True)[0]
+
+
+def _inputs(record: records.Record, limit: int | None, train: bool) -> tuple[Tensor, Tensor]:
+    images = training.DATA_SETS[record.config.data](train).first(limit)
+    return training.network_input(images.pixels, images, record.config.input_scaling), images.labels

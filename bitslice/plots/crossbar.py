@@ -29,8 +29,10 @@ KIND_NAMES = {
 
 STYLES = {
     **{m: (METHOD_NAMES[m], colour, METHOD_MARKERS[m]) for m, colour in METHOD_COLOURS.items()},
-    "consecutive": ("consecutive rows", "#777777", "s"),
+    "report": ("as trained", "#777777", "s"),
     "spread": ("spread rows", "#56B4E9", "o"),
+    "calibrated": ("calibrated", "#009E73", "v"),
+    "spread-calibrated": ("spread rows, calibrated", "#E69F00", "D"),
     "adapted": ("spread rows, adapted", "#D55E00", "^"),
 }
 """Name, colour and marker of a curve: a method, or what was done for small ADCs."""
