@@ -2,7 +2,7 @@
 
 from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, setting_name
 from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
-from bitslice.crossbar.network import deploy
+from bitslice.crossbar.network import deploy, recalibrate
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled, resolution
 
@@ -22,6 +22,7 @@ __all__ = [
     "deploy",
     "map_network",
     "pooled",
+    "recalibrate",
     "resolution",
     "setting_name",
 ]
