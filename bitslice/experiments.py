@@ -476,12 +476,18 @@ CLAIMED = (3, 3, 3, 1)
 
 #: Which networks are adapted to those ADCs, with which rows side by side.
 ADAPTED: dict[str, tuple[tuple[Method, RowOrder], ...]] = {
+    "cifar10-resnet20": (
+        (Method.QUANTIZED, RowOrder.SPREAD),
+        (Method.PRUNED, RowOrder.SPREAD),
+        (Method.L1, RowOrder.SPREAD),
+        (Method.BL1, RowOrder.SPREAD),
+    ),
     "mnist": (
         (Method.QUANTIZED, RowOrder.SPREAD),
         (Method.PRUNED, RowOrder.SPREAD),
         (Method.BL1, RowOrder.SPREAD),
         (Method.BL1, RowOrder.CONSECUTIVE),
-    )
+    ),
 }
 
 #: Alphas of each experiment's sweep, around the defaults (which are among them).
