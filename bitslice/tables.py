@@ -10,7 +10,7 @@ import torch
 from IPython.display import Markdown
 
 from bitslice import analysis
-from bitslice.analysis import CLAIMED_BITS, Claim, Spread, spread
+from bitslice.analysis import CLAIMED_BITS, Claim, Simulated, Spread, spread
 from bitslice.costs.designs import Design
 from bitslice.costs.models import SABERI, AbsoluteAdc, AdcModel
 from bitslice.crossbar.geometry import RowOrder, setting_name
@@ -332,6 +332,25 @@ def adc_settings(reports: Mapping[str, Sequence[Report]]) -> list[dict[str, Any]
             "Area (mm²)": _number(None if None in bits else setting.area, 1),
         }
         for bits, setting in costs.items()
+    ]
+
+
+def networks(groups: Mapping[str, Sequence[Simulated]]) -> list[dict[str, Any]]:
+    """Accuracy in percent under every choice of ADCs, a row a group of networks: mean and standard deviation over them.
+
+    Args:
+        groups: by what the row is called; a setting that a group was not run with has a dash.
+    """
+    curves = {label: analysis.accuracies(report for _, report in group) for label, group in groups.items()}
+    settings = list(dict.fromkeys(bits for curve in curves.values() for bits in curve))
+    return [
+        {
+            "Network": label,
+            "n": str(len(group)),
+            "Mean density (%)": _text(spread((run for run, _ in group), lambda run: run.mean_density)),
+        }
+        | {setting_name(bits): _text(curves[label].get(bits)) for bits in settings}
+        for label, group in groups.items()
     ]
 
 

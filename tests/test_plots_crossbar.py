@@ -123,6 +123,48 @@ def test_accuracies_are_averaged_over_seeds_setting_by_setting() -> None:
     assert found[3, 3, 3, 1].values == (70, 74)
 
 
+def simulated() -> list[analysis.Simulated]:
+    """Two networks of bit-slice L1 and a pruned one, twice as dense, with their reports."""
+    found = reports()
+    return [
+        (record(Method.PRUNED, 0, None, 98, 10.0), found["pruned"][0]),
+        *((record(Method.BL1, seed, None, 97, 5.0 + seed), found["bl1"][seed]) for seed in (0, 1)),
+    ]
+
+
+def test_networks_are_simulated_where_there_is_a_report(tmp_path: Path) -> None:
+    (run, written), (without, _), _ = simulated()
+    path = tmp_path / "mnist" / run.path.name
+    path.parent.mkdir()
+    path.write_text(json.dumps(written.to_dict()))
+    ((found, read_back),) = analysis.simulated([run, without], tmp_path)
+    assert (found, read_back.settings) == (run, written.settings)
+
+
+def test_accuracy_by_density_has_a_mark_a_network_at_its_density() -> None:
+    figure = crossbar.accuracy_by_density({"mnist": simulated()}, ((4,) * 4, CLAIMED))
+    four, claimed = figure.axes
+    marks = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in claimed.lines}  # type: ignore[arg-type]
+    assert marks == {"Pruned": ([10], [50]), "Bit-slice L1": ([5, 6], [70, 74])}
+    assert list(four.lines[1].get_ydata()) == [96.8, 97.8]  # type: ignore[arg-type]
+    assert [panel.get_title() for panel in figure.axes] == ["MNIST, perceptron, 4", "MNIST, perceptron, 3,3,3,1"]
+
+
+def test_networks_table_has_a_row_a_group_and_a_dash_where_a_setting_was_not_run() -> None:
+    pruned, *sparse = simulated()
+    dense, bl1 = tables.networks({"Pruned": [pruned], "Bit-slice L1": sparse})
+    assert dense == {
+        "Network": "Pruned",
+        "n": "1",
+        "Mean density (%)": "10.00",
+        "ideal": "98.00",
+        "4": "97.40",
+        "3,3,3,1": "50.00",
+        "2": "–",
+    }
+    assert (bl1["n"], bl1["Mean density (%)"], bl1["3,3,3,1"]) == ("2", "5.50 ±\xa00.71", "72.00 ±\xa02.83")
+
+
 def test_tolerated_pools_networks_and_chips_and_starts_at_the_ideal() -> None:
     found = analysis.tolerated(tolerances()["bl1"] * 2, "variation")
     assert {strength: s.values for strength, s in found.items()} == {

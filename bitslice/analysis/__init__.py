@@ -18,13 +18,14 @@ from bitslice.analysis.selection import (
     sweeps,
     swept,
 )
-from bitslice.analysis.simulated import accuracies, hardier, tolerated
+from bitslice.analysis.simulated import Simulated, accuracies, hardier, simulated, tolerated
 
 __all__ = [
     "CLAIMED_BITS",
     "Claim",
     "Front",
     "Layer",
+    "Simulated",
     "Spread",
     "accuracies",
     "adapted",
@@ -48,6 +49,7 @@ __all__ = [
     "read_each",
     "released",
     "select",
+    "simulated",
     "slice_bits",
     "spread",
     "sweeps",

@@ -2,10 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bitslice.analysis.seeds import Spread
-from bitslice.crossbar.report import Report
+from bitslice.crossbar.report import Report, read
 from bitslice.crossbar.tolerance import ToleranceReport
+from bitslice.records import Record
+
+Simulated = tuple[Record, Report]
+"""A network and what crossbars make of it."""
+
+
+def simulated(runs: Iterable[Record], folder: Path) -> list[Simulated]:
+    """The runs that ``folder`` holds a report on, as ``<experiment>/<run>.json``, each with it."""
+    paths = [(run, folder / run.config.experiment / run.path.name) for run in runs]
+    return [(run, read(path)) for run, path in paths if path.exists()]
 
 
 def accuracies(reports: Iterable[Report]) -> dict[tuple[int | None, ...], Spread]:

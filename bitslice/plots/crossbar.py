@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from bitslice.analysis import CLAIMED_BITS, Spread, accuracies, slice_bits, tolerated
+from bitslice.analysis import CLAIMED_BITS, Simulated, Spread, accuracies, slice_bits, tolerated
 from bitslice.crossbar.geometry import setting_name
 from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -138,6 +139,50 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
         panel.set_ylabel("test accuracy (%)")
         panel.legend(loc="lower left")
     panels[-1, 0].set_xlabel("ADC bits: of all slices, or of B0,B1,B2,B3")
+    return figure
+
+
+def accuracy_by_density(
+    networks: Mapping[str, Sequence[Simulated]], settings: Sequence[tuple[int | None, ...]]
+) -> Figure:
+    """Accuracy with small ADCs against the mean density of slices: a row of panels an experiment, a mark a network.
+
+    Args:
+        networks: by experiment.
+        settings: ADC resolutions, B0 first, one a column.
+    """
+    shape = len(networks), len(settings)
+    figure, panels = plt.subplots(
+        *shape, figsize=(9, 0.4 + 2.7 * len(networks)), sharex="row", sharey=True, squeeze=False
+    )
+    for row, (experiment, found) in zip(panels, networks.items(), strict=True):
+        for panel, bits in zip(row, settings, strict=True):
+            for method in METHOD_COLOURS:
+                marks = [
+                    (run.mean_density, setting.accuracy)
+                    for run, report in found
+                    if run.config.method.value == method
+                    for setting in report.settings
+                    if setting.adc_bits == bits
+                ]
+                if marks:
+                    panel.plot(
+                        *zip(*marks, strict=True),
+                        METHOD_MARKERS[method],
+                        color=METHOD_COLOURS[method],
+                        label=METHOD_NAMES[method],
+                        alpha=0.75,
+                        mec="none",
+                    )
+            panel.set_title(f"{EXPERIMENT_NAMES[experiment]}, {setting_name(bits)}", fontsize=10)
+            panel.set_xscale("log")
+            panel.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50]))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_locator(NullLocator())
+        row[0].set_ylabel("test accuracy (%)")
+    for panel in panels[-1]:
+        panel.set_xlabel("mean density of slices (%)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
