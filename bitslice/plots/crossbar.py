@@ -137,7 +137,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
         panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
         panel.set_title(EXPERIMENT_NAMES[experiment])
         panel.set_ylabel("test accuracy (%)")
-        panel.legend(loc="lower left")
+        panel.legend(loc="best")
     panels[-1, 0].set_xlabel("ADC bits: of all slices, or of B0,B1,B2,B3")
     return figure
 
