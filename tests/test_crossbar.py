@@ -141,6 +141,52 @@ def test_cells_and_dacs_of_other_widths(cell_bits: int, dac_bits: int, engine: s
         assert torch.equal(deploy(model, [mapped], bits)(x), by_hand(model, x, crossbar, bits))
 
 
+def deployed_layer(model: nn.Module, mapped: list[MappedLayer], bits: AdcBits) -> CrossbarLayer:
+    """The one layer of a deployed network."""
+    (layer,) = (m for m in deploy(model, mapped, bits).modules() if isinstance(m, CrossbarLayer))
+    return layer
+
+
+class TestWhatIsSimulated:
+    """Beside bitlines that clip, those that cannot are counted too if they hold few cells, else multiplied exactly."""
+
+    @staticmethod
+    def sparse(share: float, signed: bool) -> tuple[nn.Sequential, Tensor]:
+        """A layer whose output 0 is dense; of the weights of the others this ``share`` is set."""
+        torch.manual_seed(0)
+        weight = torch.rand(16, 300) - 0.5
+        weight[1:][torch.rand(15, 300) >= share] = 0
+        model, x = one_weight(weight.tolist()), torch.rand(5, 300) - 0.5 * signed
+        model.train()(x)
+        return model.eval(), x
+
+    @pytest.mark.parametrize("inputs", [None, *SignedInputs], ids=str)
+    @pytest.mark.parametrize("share", [0.01, 0.5])
+    def test_it_makes_no_difference(self, share: float, inputs: SignedInputs | None, engine: str) -> None:
+        model, x = self.sparse(share, inputs is not None)
+        crossbar = Crossbar(signed_inputs=inputs or SignedInputs.TWO_PHASE)
+        mapped = map_network(model, x, crossbar)
+        for bits in (3, 6, (Adc(3, 4), None, 6, None), (None, None, None, 2)):
+            assert torch.equal(deploy(model, mapped, bits)(x), by_hand(model, x, crossbar, bits))
+
+    @pytest.mark.parametrize(("share", "multiplied"), [(0.01, False), (0.5, True)])
+    def test_few_cells_are_counted_where_the_kernel_is(self, share: float, multiplied: bool, engine: str) -> None:
+        model, x = self.sparse(share, signed=False)
+        layer = deployed_layer(model, map_network(model, x), 6)
+        assert (layer.exact is not None) == (multiplied or engine == "torch")
+
+    def test_nothing_is_counted_where_no_bitline_clips(self) -> None:
+        model, x = self.sparse(0.01, signed=False)
+        assert deployed_layer(model, map_network(model, x), 9).simulators == [None]
+
+    def test_sums_that_counters_might_not_hold_are_multiplied(self, engine: str) -> None:
+        model, x = self.sparse(0.01, signed=False)
+        crossbar = Crossbar(dac_bits=8)  # 300 weights of 2^7, digits of 255, 9 bits: beyond 2^31
+        mapped = map_network(model, x, crossbar)
+        assert deployed_layer(model, mapped, 12).exact is not None
+        assert torch.equal(deploy(model, mapped, 12)(x), by_hand(model, x, crossbar, 12))
+
+
 class TestByHand:
     """One column of 3 cells: weights 0.75, 0.5, -0.25 are codes 192, 128, -64 at step 1/256, slices B3 = 3, 2, 1."""
 
@@ -429,8 +475,7 @@ def test_float32_serves_as_far_as_it_is_exact(row: list[float], kind: torch.dtyp
     model, x = one_weight([row]), torch.ones(1, len(row))
     model.train()(x)
     model.eval()
-    (layer,) = (m for m in deploy(model, map_network(model, x)).modules() if isinstance(m, CrossbarLayer))
-    assert layer.dtype is kind
+    assert deployed_layer(model, map_network(model, x), None).dtype is kind
 
 
 def test_inputs_of_both_signs_halve_what_float32_holds() -> None:

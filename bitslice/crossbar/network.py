@@ -12,7 +12,7 @@ from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
 from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
 from bitslice.crossbar.mapping import MappedLayer, Unfold
 from bitslice.crossbar.nonideal import NonIdealities
-from bitslice.crossbar.simulator import simulator
+from bitslice.crossbar.simulator import simulated, simulator
 from bitslice.errors import BitsliceError
 from bitslice.native import elementwise
 from bitslice.quantizer import FixedPoint
@@ -21,8 +21,8 @@ from bitslice.quantizer import FixedPoint
 class CrossbarLayer(nn.Module):
     """A quantized layer whose products come from crossbars.
 
-    One exact product covers the bitlines that no ADC can change; only the others are simulated. Both are sums of
-    integers that floating point holds exactly, so with ideal ADCs the layer gives what the quantized layer gives.
+    One exact product covers bitlines that no ADC can change; the others are simulated. Both are sums of integers that
+    floating point holds exactly, so with ideal ADCs the layer gives what the quantized layer gives.
 
     Args:
         layer: the quantized ``Linear`` or ``Conv2d``.
@@ -39,13 +39,13 @@ class CrossbarLayer(nn.Module):
         self.convolution = layer if isinstance(layer, nn.Conv2d) else None
         self.input_quantizer = cast(FixedPoint, layer.input_quantizer)
         self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
-        simulated = mapped.simulated(converters) if cells is None else mapped.bounds.ge(0)
+        chosen = simulated(mapped, converters, cells)
         self.sums = torch.int32 if cells is None else torch.float32
         self.simulators = [
-            simulator(mapped, group, chosen, converters, cells) if chosen.any() else None
-            for group, chosen in enumerate(simulated)
+            simulator(mapped, group, bitlines, converters, cells) if bitlines.any() else None
+            for group, bitlines in enumerate(chosen)
         ]
-        exact = mapped.part(~simulated) if simulated.any() else mapped.codes
+        exact = mapped.part(~chosen) if chosen.any() else mapped.codes
         self.simulated_sums = (mapped.codes - exact).sum(dim=1)
         self.exact = Exact(layer, mapped, exact) if exact.any() or not any(self.simulators) else None
         # An ADC with a step rounds a sum to at most twice itself.

@@ -278,6 +278,7 @@ static void convert(const Task *t, const Block *block, int64_t job, v *sum)
 {
     int64_t slice = t->job[job][3];
     int kept = (int)t->kept[slice], dropped = (int)t->dropped[slice], bits = kept - dropped;
+    int counted = kept == 1 && !dropped ? 0 : kept; /* one bit that saturates is what overflows no bits: an OR */
     int end = (int)(block->plane_count - t->dac_bits) + bits + 1, low = (int)(t->cell_bits * slice) + dropped;
     v value[VALUE_BITS], carry = {0};
     for (int p = 0; p < end; p++)
@@ -289,7 +290,7 @@ static void convert(const Task *t, const Block *block, int64_t job, v *sum)
         for (int p = 0; p < kept; p++)
             for (int c = 0; c < ABREAST; c++)
                 counter[p][c] = p == dropped - 1 ? ~(v){0} : (v){0}; /* half a step, to round */
-        count_cycles(t, block, job, cycle, counter, kept, overflow);
+        count_cycles(t, block, job, cycle, counter, counted, overflow);
         /* Cycles come in the order of their weight, so that the last carry always meets an empty plane. */
         for (int c = 0; c < ABREAST; c++) {
             v *at = value + (cycle + c) * t->dac_bits, last = {0};
