@@ -165,7 +165,7 @@ def main() -> None:
     common = {
         "runs": chosen.runs,
         "threads": 1,
-        "level": next((level.value for level in reversed(native.levels())), "torch"),
+        "level": level.value if (level := native.chosen()) else "torch",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
 

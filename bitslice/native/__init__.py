@@ -51,9 +51,8 @@ def levels() -> tuple[Level, ...]:
     return tuple(level for level in list(Level)[: 1 + beyond] if library_file(level))
 
 
-@cache
-def library() -> ctypes.CDLL | None:
-    """The kernels at the best level, or at the one that ``BITSLICE_NATIVE`` names; None stands for torch alone.
+def chosen() -> Level | None:
+    """The best level, or the one that ``BITSLICE_NATIVE`` names; None stands for torch alone.
 
     Raises:
         BitsliceError: if ``BITSLICE_NATIVE`` names no level, or one that is not built or that this CPU lacks.
@@ -68,13 +67,18 @@ def library() -> ctypes.CDLL | None:
                 "bitslice: the C kernels were not built at installation; using the slower torch path"
             )
             return None
-        level = found[-1]
-    else:
-        names = [level.value for level in Level]
-        if wish not in names:
-            raise BitsliceError(f"{VARIABLE} must be one of {', '.join(names)} or off, not {wish!r}")
-        level = Level(wish)
-        if level not in found:
-            have = ", ".join(level.value for level in found) or "none"
-            raise BitsliceError(f"{VARIABLE} asks for {wish}, but what is built here and runs on this CPU is: {have}")
-    return ctypes.CDLL(library_file(level))
+        return found[-1]
+    names = [level.value for level in Level]
+    if wish not in names:
+        raise BitsliceError(f"{VARIABLE} must be one of {', '.join(names)} or off, not {wish!r}")
+    if Level(wish) not in found:
+        have = ", ".join(level.value for level in found) or "none"
+        raise BitsliceError(f"{VARIABLE} asks for {wish}, but what is built here and runs on this CPU is: {have}")
+    return Level(wish)
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The kernels at the :func:`chosen` level; None stands for torch alone."""
+    level = chosen()
+    return None if level is None else ctypes.CDLL(library_file(level))
