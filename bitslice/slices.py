@@ -23,6 +23,18 @@ def slice_count(bits: int = 8, cell_bits: int = 2) -> int:
     return bits // cell_bits
 
 
+def magnitudes(codes: Tensor, bits: int = 8) -> Tensor:
+    """Magnitudes of integer ``codes``, same shape: uint8 where ``bits`` are at most 8, else int32.
+
+    Raises:
+        BitsliceError: if a code does not fit ``bits`` bits.
+    """
+    magnitude = codes.abs()
+    if magnitude.numel() and int(magnitude.max()) >= 2**bits:
+        raise BitsliceError(f"code {int(magnitude.max())} does not fit {bits} bits")
+    return magnitude.to(torch.uint8 if bits <= 8 else torch.int32)
+
+
 def to_slices(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:
     """Slices of the magnitudes of integer ``codes``, B0 first: shape ``(slices, *codes.shape)``, uint8.
 
@@ -35,12 +47,9 @@ def to_slices(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:
     Raises:
         BitsliceError: if a code does not fit ``bits`` bits.
     """
-    count = slice_count(bits, cell_bits)
-    magnitude = codes.abs()
-    if magnitude.numel() and int(magnitude.max()) >= 2**bits:
-        raise BitsliceError(f"code {int(magnitude.max())} does not fit {bits} bits")
+    count, magnitude = slice_count(bits, cell_bits), magnitudes(codes, bits)
     levels = [(magnitude >> (cell_bits * k)) & (2**cell_bits - 1) for k in range(count)]
-    return torch.stack(levels).to(torch.uint8 if cell_bits <= 8 else torch.int32)
+    return torch.stack([level.to(torch.uint8 if cell_bits <= 8 else torch.int32) for level in levels])
 
 
 def cell_levels(codes: Tensor, bits: int = 8, cell_bits: int = 2) -> Tensor:

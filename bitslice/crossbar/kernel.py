@@ -11,7 +11,7 @@ from bitslice.crossbar.geometry import Adc, Crossbar
 from bitslice.crossbar.mapping import Unfold
 from bitslice.errors import BitsliceError
 from bitslice.native import library
-from bitslice.slices import cell_levels
+from bitslice.slices import magnitudes, slice_count
 
 CHUNK = 16
 """Bytes that the kernel copies at a time, so that it may read beyond the last code; ``CHUNK`` of ``crossbar.c``."""
@@ -104,18 +104,18 @@ class Counters:
         self.crossbar, self.rows, self.order = crossbar, len(tiles[0]), torch.cat(tiles)
         if self.rows > np.iinfo(np.uint16).max:
             raise BitsliceError(f"a simulated tile has at most 65535 rows, not {self.rows}")
-        cells = cell_levels(codes[self.order], bits, crossbar.cell_bits)
-        self.shape = (len(tiles), 2, cells.shape[1])
-        if simulated.shape != (*self.shape, self.outputs) or len(adcs) != cells.shape[1]:
+        slices = slice_count(bits, crossbar.cell_bits)
+        self.shape = (len(tiles), 2, slices)
+        if simulated.shape != (*self.shape, self.outputs) or len(adcs) != slices:
             raise BitsliceError(
                 f"{tuple(simulated.shape)} bitlines and {len(adcs)} ADCs do not fit {(*self.shape, self.outputs)}"
             )
-        cells = nn.functional.pad(cells, (0, 0, 0, self.shape[0] * self.rows - self.wordlines))
-        columns = cells.unflatten(2, (-1, self.rows)).permute(4, 2, 0, 1, 3)  # output, tile, sign, slice, row
-        bounds = columns.sum(dim=4) * crossbar.largest_digit * simulated.permute(3, 0, 1, 2)
-        jobs = bounds.nonzero(as_tuple=True)
-        self.jobs = torch.stack(jobs, dim=1).int().numpy()
-        self.lists, self.indices = row_lists(columns[jobs].numpy(), crossbar.cell_bits)
+        columns = nn.functional.pad(codes[self.order].T, (0, len(tiles) * self.rows - self.wordlines))
+        self.jobs, sums, self.lists, self.indices = row_lists(
+            columns.unflatten(1, (-1, self.rows)), simulated.permute(3, 0, 1, 2), bits, crossbar.cell_bits
+        )
+        bounds = torch.zeros(self.outputs, *self.shape, dtype=torch.int64)  # output, tile, sign, slice
+        bounds[tuple(torch.from_numpy(self.jobs).long().T)] = torch.from_numpy(sums) * crossbar.largest_digit
         planes = [counter_planes(int(bounds[..., k].max()), adc) for k, adc in enumerate(adcs)]
         self.kept, self.dropped = np.array(planes, np.int64).T.copy()
         if self.kept.max() > COUNTER_BITS:
@@ -194,9 +194,6 @@ class Counters:
         self, name: str, codes: Tensor, unfold: Unfold, bits: int, padding: int, **fields: int | np.ndarray
     ) -> int:
         """Call a kernel on all positions, in blocks; returns how many positions there are."""
-        kernels = library()
-        if kernels is None:
-            raise BitsliceError("the C kernels were not built: install bitslice with a C compiler at hand")
         if not 1 <= bits <= 16 or codes.dtype != (torch.uint8 if bits <= 8 else torch.uint16):
             raise BitsliceError(f"inputs up to 8 bits are uint8, up to 16 uint16; {bits} bits came as {codes.dtype}")
         if codes.shape[1] * unfold.kernel[0] * unfold.kernel[1] != self.wordlines:
@@ -227,9 +224,22 @@ class Counters:
             lists=self.lists,
             indices=self.indices,
         )
-        if not getattr(kernels, name)(ctypes.byref(task), ctypes.c_int(torch.get_num_threads())):
+        if not getattr(kernels(), name)(ctypes.byref(task), ctypes.c_int(torch.get_num_threads())):
             raise MemoryError(f"no memory for the bit planes of {self.wordlines} wordlines")
         return len(codes) * height * width
+
+
+def kernels() -> ctypes.CDLL:
+    """The compiled kernels.
+
+    Raises:
+        BitsliceError: if they were not built, or are turned off.
+    """
+    found = library()
+    if found is None:
+        raise BitsliceError("the C kernels were not built: install bitslice with a C compiler at hand")
+    found.crossbar_row_lists.restype = ctypes.c_int64
+    return found
 
 
 def counter_planes(largest: int, adc: Adc) -> tuple[int, int]:
@@ -243,24 +253,40 @@ def counter_planes(largest: int, adc: Adc) -> tuple[int, int]:
     return (needed if adc.bits is None else min(needed, adc.bits + below)), below
 
 
-def row_lists(columns: np.ndarray, cell_bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of the rows whose cell has a bit set, of every column and cell bit.
+def row_lists(
+    columns: Tensor, simulated: Tensor, bits: int, cell_bits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lists of the rows whose cell has a bit set, of every bitline that is simulated and holds such a cell.
 
     Args:
-        columns: cell levels, uint8 ``(columns, rows)``.
+        columns: signed weight codes ``(outputs, tiles, rows)``.
+        simulated: which bitlines, bool ``(outputs, tiles, 2 signs, slices)``.
+        bits: magnitude bits of a weight.
         cell_bits: bits of a cell.
 
     Returns:
-        Start of each list and end of the last, int64 ``(columns * cell_bits + 1,)``, and the lists one after the other,
-        uint16. A list of odd length ends with the index of an empty row, ``rows``.
+        Output, tile, sign and slice of each bitline, int32 ``(bitlines, 4)``; the sum of its cells, int64
+        ``(bitlines,)``; start of each list, and end of the last, int64 ``(bitlines * cell_bits + 1,)``; and the lists
+        one after the other, uint16. A list of odd length ends with the index of an empty row, ``rows``.
 
-    >>> starts, indices = row_lists(np.array([[1, 2, 1]], np.uint8), 2)
-    >>> starts.tolist(), indices.tolist()
-    ([0, 2, 4], [0, 2, 1, 3])
+    >>> jobs, sums, starts, indices = row_lists(torch.tensor([[[1, 2, 1]]]), torch.ones(1, 1, 2, 1) > 0, 2, 2)
+    >>> jobs.tolist(), sums.tolist(), starts.tolist(), indices.tolist()
+    ([[0, 0, 0, 0]], [4], [0, 2, 4], [0, 2, 1, 3])
+
+    Raises:
+        BitsliceError: if a code does not fit ``bits`` bits, or the kernels were not built.
     """
-    bits = columns[:, None] >> np.arange(cell_bits, dtype=np.uint8)[:, None] & 1
-    odd = np.count_nonzero(bits, axis=2, keepdims=True) % 2
-    bits = np.concatenate([bits, odd.astype(np.uint8)], axis=2)
-    ends = np.cumsum(np.count_nonzero(bits, axis=2))
-    indices = np.flatnonzero(bits) % bits.shape[2]
-    return np.concatenate([[0], ends]), indices.astype(np.uint16)
+    outputs, tiles, rows = columns.shape
+    most = int(np.count_nonzero(simulated))
+    jobs, sums = np.empty((most, 4), np.int32), np.empty(most, np.int64)
+    starts = np.empty(most * cell_bits + 1, np.int64)
+    set_bits = int(np.bitwise_count(magnitudes(columns, bits).numpy()).sum())
+    indices = np.empty(set_bits + most * cell_bits + 1, np.uint16)
+    codes, chosen = columns.int().contiguous().numpy(), simulated.contiguous().numpy()
+    sizes = (ctypes.c_int64(size) for size in (outputs, tiles, rows, simulated.shape[3], cell_bits))
+    given = (ctypes.c_void_p(array.ctypes.data) for array in (codes, chosen, jobs, sums, starts, indices))
+    count = kernels().crossbar_row_lists(*given, *sizes)
+    if count < 0:
+        raise MemoryError(f"no memory for the cells of {rows} rows")
+    starts = starts[: count * cell_bits + 1]
+    return jobs[:count], sums[:count], starts, indices[: starts[-1]].copy()

@@ -191,8 +191,8 @@ class MappedLayer:
     def bounds(self) -> Tensor:
         """Largest sum that any input could put on each bitline, int64 ``(groups, tiles, 2 signs, slices, outputs)``."""
         cells = self.levels()
-        sums = [cells[:, :, :, tile].sum(dim=3) for tile in self.crossbar.tiles(self.wordlines)]
-        return torch.stack(sums, dim=1) * self.crossbar.largest_digit
+        sums = [cells[:, :, :, tile].sum(dim=3, dtype=torch.int32) for tile in self.crossbar.tiles(self.wordlines)]
+        return torch.stack(sums, dim=1).long() * self.crossbar.largest_digit
 
     def largest_sum(self, codes: Tensor | None = None) -> int:
         """Largest magnitude that a product's sum can reach for any input, in whatever order it is added.
@@ -212,11 +212,12 @@ class MappedLayer:
         Args:
             chosen: bool, in the shape of :attr:`bounds`.
         """
-        place = 2 ** (self.crossbar.cell_bits * torch.arange(self.slices, device=self.codes.device))
-        scale = torch.stack([place, -place])[:, :, None, None].int()
-        levels, part = self.levels(), torch.empty_like(self.codes)
-        for tile, on in zip(self.crossbar.tiles(self.wordlines), chosen.unbind(1), strict=True):
-            part[:, tile] = (levels[:, :, :, tile] * (scale * on[:, :, :, None])).sum((1, 2), dtype=torch.int32)
+        place = (2**self.crossbar.cell_bits - 1) << self.crossbar.cell_bits * torch.arange(self.slices)
+        held = (chosen * place.to(chosen.device)[:, None]).sum(dim=3).int()  # which bits of a code, per tile and sign
+        part = torch.empty_like(self.codes)
+        for tile, bits in zip(self.crossbar.tiles(self.wordlines), held.unbind(1), strict=True):
+            codes = self.codes[:, tile]
+            part[:, tile] = (codes.clamp_min(0) & bits[:, :1]) - (codes.clamp_max(0).neg() & bits[:, 1:])
         return part
 
     def conversions(self) -> Tensor:

@@ -1,5 +1,6 @@
 """What is simulated, and how: vertical counters where the kernel was built and cells are ideal, else torch."""
 
+import numpy as np
 from torch import Tensor
 
 from bitslice import native
@@ -34,8 +35,7 @@ def simulated(mapped: MappedLayer, adcs: tuple[Adc, ...], cells: NonIdealities |
     largest = int(mapped.codes.abs().sum(dim=1).max()) * mapped.crossbar.largest_digit << mapped.input_bits + 1
     if not (changed.any() and counted(mapped) and largest < 2**31):
         return changed
-    rest = mapped.part(~changed).abs()
-    rows = sum(int((rest >> bit & 1).sum()) for bit in range(mapped.bits))
+    rows = int(np.bitwise_count(mapped.part(~changed).numpy()).sum())  # of magnitudes, as numpy counts
     planes = mapped.cycles * mapped.crossbar.dac_bits
     counting = planes * (COLUMN * int((columns & ~changed).sum()) + rows)
     return columns if counting < ROWS_A_WEIGHT * mapped.codes.numel() else changed
