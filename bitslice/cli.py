@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--input-scaling", help="unit or normalized (default: the experiment's)")
     train.add_argument("--adc-bits", metavar="B0,B1,B2,B3", help="go on training through such ADCs, as 3,3,3,1")
     train.add_argument("--row-order", default="spread", help="with --adc-bits: spread (default) or consecutive")
+    train.add_argument("--headroom", type=int, default=0, help="with --adc-bits: highest bits of a weight left 0")
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
@@ -74,8 +75,10 @@ def parser() -> argparse.ArgumentParser:
         "--adc-bits",
         action="append",
         metavar="B0,B1,B2,B3",
-        help="resolutions, least significant slice first, or ideal; repeatable (default: a list from 8 to 2)",
+        help="resolutions, least significant slice first, or ideal; 3x2: 3 bits with a step of 2; repeatable "
+        "(default: a list from 8 to 2)",
     )
+    report.add_argument("--headroom", type=int, default=0, help="highest bits of a weight left 0 (default 0)")
     report.add_argument("--observed-images", type=int, default=200, help="images for bitline sums (default 200)")
     report.add_argument(
         "--calibrate",
@@ -109,7 +112,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from bitslice import experiments, records, training
-    from bitslice.crossbar import RowOrder
+    from bitslice.crossbar import RowOrder, adc_setting
     from bitslice.names import by_name, by_value
 
     experiment = by_name("experiment", experiments.EXPERIMENTS, options.experiment)
@@ -125,7 +128,7 @@ def _train(options: argparse.Namespace) -> None:
     )
     if options.adc_bits is not None:
         order = by_value(RowOrder, options.row_order)
-        config = experiments.adapted(config, _adc_bits(options.adc_bits), order)
+        config = experiments.adapted(config, adc_setting(options.adc_bits), order, options.headroom)
     folder = options.out or records.LIVE / options.experiment / options.profile
     released = folder / f"{config.name}.json"
     if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
@@ -151,18 +154,6 @@ def _results(options: argparse.Namespace) -> None:
             print(line)
 
 
-def _adc_bits(text: str) -> tuple[int | None, ...]:
-    """Resolutions from a command line, such as 3,3,3,1.
-
-    >>> _adc_bits("3,3,ideal,1")
-    (3, 3, None, 1)
-    """
-    try:
-        return tuple(None if word == "ideal" else int(word) for word in text.split(","))
-    except ValueError:
-        raise BitsliceError(f"--adc-bits takes whole numbers or ideal, such as 3,3,3,1, not {text!r}") from None
-
-
 def _at_least_one(name: str, value: int) -> int:
     if value < 1:
         raise BitsliceError(f"--{name} must be at least 1, not {value}")
@@ -184,10 +175,11 @@ def _crossbar_report(options: argparse.Namespace) -> None:
 
     from bitslice.costs.designs import anchored
     from bitslice.costs.models import ADC_MODELS
+    from bitslice.crossbar import adc_setting
     from bitslice.crossbar.report import STANDARD, network_and_images, report, training_images
     from bitslice.names import by_name
 
-    settings = [_adc_bits(text) for text in options.adc_bits] if options.adc_bits else STANDARD
+    settings = [adc_setting(text) for text in options.adc_bits] if options.adc_bits else STANDARD
     crossbar = _crossbar(options)
     adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
     torch.set_num_threads(_at_least_one("threads", options.threads))
@@ -203,6 +195,7 @@ def _crossbar_report(options: argparse.Namespace) -> None:
         adc,
         crossbar,
         min(options.observed_images, len(images)),
+        options.headroom,
         calibration,
         network=options.network,
         say=_progress,
@@ -213,10 +206,11 @@ def _crossbar_report(options: argparse.Namespace) -> None:
 def _crossbar_tolerance(options: argparse.Namespace) -> None:
     import torch
 
+    from bitslice.crossbar import adc_setting
     from bitslice.crossbar.report import network_and_images
     from bitslice.crossbar.tolerance import tolerance
 
-    bits, crossbar = _adc_bits(options.adc_bits), _crossbar(options)
+    bits, crossbar = adc_setting(options.adc_bits), _crossbar(options)
     torch.set_num_threads(_at_least_one("threads", options.threads))
     model, images, labels = network_and_images(options.network, options.images)
     found = tolerance(

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bitslice.crossbar.aware import AdcGradient
-from bitslice.crossbar.geometry import RowOrder, adcs
+from bitslice.crossbar.geometry import AdcSetting, RowOrder, adc_word, adcs, from_json
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import Rounding
+from bitslice.quantizer import Rounding, check_headroom
 from bitslice.regularizers import RegularizerKind
 from bitslice.slices import slice_count
 
@@ -123,12 +123,14 @@ class Stage:
     """Share of the target probability spread evenly over all classes."""
     slice_price: float | None = None
     """What the quantizer charges for a non-zero slice, in steps squared; None: nothing, the paper's quantizer."""
-    adc_bits: tuple[int | None, ...] | None = None
-    """Resolution of every slice's ADC, B0 first, that the forward pass goes through; None: exact products."""
+    adc_bits: AdcSetting | None = None
+    """ADC of every slice, B0 first, that the forward pass goes through; None: exact products."""
     row_order: RowOrder = RowOrder.CONSECUTIVE
     """Which wordlines share an array, where the forward pass goes through ADCs."""
     adc_gradient: AdcGradient = AdcGradient.SHARE
     """What the backward pass makes of those ADCs."""
+    headroom: int = 0
+    """Highest bits of every weight's word that stay 0 (:func:`bitslice.quantizer.leave_headroom`)."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,11 @@ class Config:
         if self.input_scaling is not standard.input_scaling:
             parts.append(self.input_scaling.value)
         if self.adapt is not None and self.adapt.adc_bits is not None:
-            parts.append("adc" + ".".join("ideal" if n is None else str(n) for n in self.adapt.adc_bits))
+            parts.append("adc" + ".".join(adc_word(adc) for adc in self.adapt.adc_bits))
             if self.adapt.row_order is not RowOrder.CONSECUTIVE:
                 parts.append(self.adapt.row_order.value)
+            if self.adapt.headroom:
+                parts.append(f"h{self.adapt.headroom}")
         return "-".join([*parts, f"s{self.seed}"])
 
     def pretrained(self) -> "Config":
@@ -232,7 +236,7 @@ class Config:
             if fields is None:
                 return None
             adc_bits = fields.get("adc_bits")
-            return Stage(**{**with_enums(fields), "adc_bits": None if adc_bits is None else tuple(adc_bits)})
+            return Stage(**{**with_enums(fields), "adc_bits": None if adc_bits is None else from_json(adc_bits)})
 
         stages = {name: stage(values.get(name)) for name in ("pretrain", "finetune", "adapt")}
         return cls(**{**with_enums(values), **stages})
@@ -292,31 +296,35 @@ def pretraining(method: Method, stage: Stage) -> Stage:
     return replace(stage, regularizer=None, alpha=0.0) if method is Method.FLOAT else stage
 
 
-def adapted(config: Config, adc_bits: tuple[int | None, ...], row_order: RowOrder = RowOrder.SPREAD) -> Config:
+def adapted(config: Config, adc_bits: AdcSetting, row_order: RowOrder = RowOrder.SPREAD, headroom: int = 0) -> Config:
     """``config`` with a last stage that trains through ADCs, without a regularizer (:mod:`bitslice.crossbar.aware`).
 
     Args:
         config: of a fixed-point network.
-        adc_bits: resolution of every slice, B0 first; None: an ideal ADC.
+        adc_bits: ADC of every slice, B0 first.
         row_order: which wordlines share an array.
+        headroom: highest bits of every weight's word that stay 0.
 
     Raises:
-        BitsliceError: for a float network, or ADCs that do not fit the slices.
+        BitsliceError: for a float network, ADCs that do not fit the slices, or a headroom that leaves no bit.
     """
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
     adcs(adc_bits, slice_count(config.bits))
-    epochs = {Profile.SMOKE: 1, Profile.QUICK: 2, Profile.CPU: 5, Profile.PAPER: 10}[config.profile]
+    check_headroom(headroom, config.bits)
+    epochs = {Profile.SMOKE: 1, Profile.QUICK: 2, Profile.CPU: 2 if headroom else 5, Profile.PAPER: 10}[config.profile]
+    cifar_rate = 0.005 if headroom else 0.02
     stage = replace(
         config.finetune or config.pretrain,
         epochs=epochs,
-        learning_rate=0.2 if config.experiment == "mnist" else 0.02,
+        learning_rate=0.2 if config.experiment == "mnist" else cifar_rate,
         regularizer=None,
         alpha=0.0,
         slice_price=None,
         schedule=Schedule.ONE_CYCLE,
         adc_bits=adc_bits,
         row_order=row_order,
+        headroom=headroom,
         # MNIST's network has no batch normalization.
         adc_gradient=AdcGradient.SHARE if config.experiment == "mnist" else AdcGradient.STRAIGHT_THROUGH,
     )

@@ -134,6 +134,9 @@ class FixedPoint(nn.Module):
     Args:
         bits: magnitude bits n; codes run from 0 to ``2^n - 1``, the sign is kept apart.
         rounding: see :class:`Rounding`.
+
+    Attributes:
+        headroom: highest bits of the word that stay 0, see :func:`leave_headroom`.
     """
 
     step: Tensor
@@ -144,6 +147,7 @@ class FixedPoint(nn.Module):
             raise BitsliceError(f"bits must lie between 1 and 16, not {bits}")
         self.bits = bits
         self.rounding = rounding
+        self.headroom = 0
         self.register_buffer("step", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,17 +157,18 @@ class FixedPoint(nn.Module):
             BitsliceError: in evaluation mode, if no training-mode pass has set the step yet.
         """
         if self.training:
-            self.step = power_of_two_step(x, self.bits)
+            self.step = power_of_two_step(x, self.bits - self.headroom)
         elif not self.step:
             raise BitsliceError("this quantizer has no scale yet: run one training-mode forward pass before evaluating")
-        return fake_quantize(x, self.step, self.bits, self.rounding)
+        return fake_quantize(x, self.step, self.bits - self.headroom, self.rounding)
 
     def codes(self, x: Tensor) -> Tensor:
         """Signed integer codes of ``x`` at the present step: int32, same shape, within ``+-(2^bits - 1)``."""
-        return (fake_quantize(x.detach(), self.step, self.bits, self.rounding) / self.step).to(torch.int32)
+        quantized = fake_quantize(x.detach(), self.step, self.bits - self.headroom, self.rounding)
+        return (quantized / self.step).to(torch.int32)
 
     def extra_repr(self) -> str:
-        return f"bits={self.bits}, rounding={self.rounding.name}"
+        return f"bits={self.bits}, rounding={self.rounding.name}, headroom={self.headroom}"
 
 
 class Mask(nn.Module):
@@ -248,6 +253,42 @@ def quantized_tensors(model: nn.Module) -> Iterator[QuantizedTensor]:
                 name = f"{module_name}.{parameter}" if module_name else parameter
                 masks = tuple(p for p in cast(nn.ModuleList, chain) if isinstance(p, Mask))
                 yield QuantizedTensor(name, module, cast(nn.Parameter, chain.original), quantizer, masks)
+
+
+def check_headroom(headroom: int, bits: int) -> None:
+    """Raise unless a word of ``bits`` bits can leave ``headroom`` of them 0."""
+    if not 0 <= headroom < bits:
+        raise BitsliceError(f"headroom in words of {bits} bits lies between 0 and {bits - 1}, not {headroom}")
+
+
+def leave_headroom(model: nn.Module, bits: int) -> None:
+    """Leave the highest ``bits`` bits of every quantized weight 0, in place: its step is 2^bits times as coarse.
+
+    Dynamic fixed point makes a tensor's largest weight fill the word. Sums on bitlines follow codes, so a coarser step
+    makes them smaller, at the price of precision. Biases stay as they are: they never meet an ADC.
+
+    Args:
+        model: a quantized model; in training mode its steps go on following the weights, with this headroom.
+        bits: in place of whatever headroom there was.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> layer.weight.data = torch.tensor([[0.9, 0.1]])
+    >>> model = quantize(nn.Sequential(layer))
+    >>> leave_headroom(model, 2)
+    >>> next(quantized_tensors(model)).codes().tolist()  # 230 and 26 without headroom
+    [[58, 6]]
+
+    Raises:
+        BitsliceError: if the model has no quantized weight, or a word has no bit left.
+    """
+    weights = [tensor for tensor in quantized_tensors(model) if tensor.name.rpartition(".")[2] == "weight"]
+    if not weights:
+        raise BitsliceError("headroom needs a quantized model: call bitslice.quantize(model) first")
+    for tensor in weights:
+        quantizer = tensor.quantizer
+        check_headroom(bits, quantizer.bits)
+        quantizer.step = quantizer.step * 2.0 ** (bits - quantizer.headroom)
+        quantizer.headroom = bits
 
 
 def prune(model: nn.Module, threshold: float) -> float:

@@ -13,7 +13,7 @@ from bitslice import analysis
 from bitslice.analysis import CLAIMED_BITS, Claim, Simulated, Spread, spread
 from bitslice.costs.designs import Design
 from bitslice.costs.models import SABERI, AbsoluteAdc, AdcModel
-from bitslice.crossbar.geometry import RowOrder, setting_name
+from bitslice.crossbar.geometry import AdcSetting, RowOrder, setting_name
 from bitslice.crossbar.mapping import MappedLayer
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -320,7 +320,7 @@ def adc_settings(reports: Mapping[str, Sequence[Report]]) -> list[dict[str, Any]
         reports: by what distinguishes them; equal runs are averaged. Costs are those of the first that has them.
     """
     curves = {label: analysis.accuracies(found) for label, found in reports.items()}
-    costs: dict[tuple[int | None, ...], Setting] = {}
+    costs: dict[AdcSetting, Setting] = {}
     for setting in (setting for found in reports.values() for report in found for setting in report.settings):
         costs.setdefault(setting.adc_bits, setting)
     return [

@@ -27,7 +27,7 @@ from bitslice.errors import BitsliceError
 from bitslice.experiments import Config, InputScaling, Method, Precision, Stage, differing_fields
 from bitslice.files import atomic_write, check_writable
 from bitslice.proximal import charge_slices
-from bitslice.quantizer import prune, quantize, quantized_tensors
+from bitslice.quantizer import leave_headroom, prune, quantize, quantized_tensors
 from bitslice.records import Record
 from bitslice.slices import density
 
@@ -329,6 +329,7 @@ def run(
     after_pruning = None
     if config.adapt is not None:
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
+        leave_headroom(model, config.adapt.headroom)
         this.train(model, train_images, config.adapt, "adapt")
     elif config.finetune is None:
         this.train(model, train_images, config.pretrain, "pretrain")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bitslice.crossbar.geometry import RowOrder
+from bitslice.crossbar.geometry import AdcSetting, RowOrder
 from bitslice.errors import BitsliceError
 from bitslice.experiments import CLAIMED, EXPERIMENTS, Config, InputScaling, Method, Profile
 from bitslice.records import Record
@@ -43,7 +43,7 @@ def adapted(
     records: Iterable[Record],
     experiment: str,
     row_order: RowOrder = RowOrder.SPREAD,
-    adc_bits: tuple[int | None, ...] = CLAIMED,
+    adc_bits: AdcSetting = CLAIMED,
 ) -> dict[str, list[Record]]:
     """Runs of an experiment that were adapted to ``adc_bits`` with rows in this order, by method."""
     found: dict[str, list[Record]] = {}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bitslice.analysis.seeds import Spread
+from bitslice.crossbar.geometry import AdcSetting
 from bitslice.crossbar.report import Report, read
 from bitslice.crossbar.tolerance import ToleranceReport
 from bitslice.records import Record
@@ -19,9 +20,9 @@ def simulated(runs: Iterable[Record], folder: Path) -> list[Simulated]:
     return [(run, read(path)) for run, path in paths if path.exists()]
 
 
-def accuracies(reports: Iterable[Report]) -> dict[tuple[int | None, ...], Spread]:
-    """Accuracy in percent by ADC resolutions (B0 first), in the order of the reports, one a seed."""
-    found: dict[tuple[int | None, ...], list[float]] = defaultdict(list)
+def accuracies(reports: Iterable[Report]) -> dict[AdcSetting, Spread]:
+    """Accuracy in percent by the ADCs, in the order of the reports, one a seed."""
+    found: dict[AdcSetting, list[float]] = defaultdict(list)
     for report in reports:
         for setting in report.settings:
             found[setting.adc_bits].append(setting.accuracy)

@@ -1,6 +1,16 @@
 """Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, setting_name
+from bitslice.crossbar.geometry import (
+    Adc,
+    AdcBits,
+    AdcSetting,
+    Crossbar,
+    RowOrder,
+    SignedInputs,
+    adc_setting,
+    adcs,
+    setting_name,
+)
 from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
 from bitslice.crossbar.network import deploy, recalibrate
 from bitslice.crossbar.nonideal import NonIdealities
@@ -9,6 +19,7 @@ from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, p
 __all__ = [
     "Adc",
     "AdcBits",
+    "AdcSetting",
     "BitlineSums",
     "Crossbar",
     "LayerSums",
@@ -17,6 +28,7 @@ __all__ = [
     "RowOrder",
     "SignedInputs",
     "Unfold",
+    "adc_setting",
     "adcs",
     "bitline_sums",
     "deploy",

@@ -97,7 +97,7 @@ class Adc:
 
     Attributes:
         bits: resolution N, so that codes run from 0 to 2^N - 1; None: ideal, every sum as it is.
-        step: bitline sum per code, a power of two.
+        step: bitline sum per code. The kernel counts with powers of two; others take the slower torch form.
 
     >>> Adc(2).convert(torch.tensor([0, 1, 3, 4, 200]))
     tensor([0, 1, 3, 3, 3])
@@ -111,10 +111,19 @@ class Adc:
     def __post_init__(self) -> None:
         if self.bits is not None and not 1 <= self.bits <= 16:
             raise BitsliceError(f"an ADC has between 1 and 16 bits, not {self.bits}")
-        if self.step < 1 or self.step & (self.step - 1):
-            raise BitsliceError(f"the step of an ADC must be a power of two of cell levels, not {self.step}")
+        if self.step < 1:
+            raise BitsliceError(f"the step of an ADC must be at least 1 cell level, not {self.step}")
         if self.bits is None and self.step > 1:
             raise BitsliceError("an ideal ADC has no step: give it a resolution")
+
+    @property
+    def full_scale(self) -> int | None:
+        """Largest sum that it gives; what lies beyond is clipped. None: ideal, there is no such sum.
+
+        >>> Adc(3).full_scale, Adc(3, step=4).full_scale
+        (7, 28)
+        """
+        return None if self.bits is None else (2**self.bits - 1) * self.step
 
     def changes(self, largest: Tensor) -> Tensor:
         """Whether some sum from 0 to ``largest`` (any shape, integer) is not converted to itself; bool, same shape."""
@@ -132,8 +141,11 @@ class Adc:
         return codes.floor().clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
 
 
+AdcSetting = tuple[int | Adc | None, ...]
+"""ADCs of all slices, B0 first: a resolution, a whole ADC where its step is not 1, or None for an ideal one."""
+
 AdcBits = Sequence[int | Adc | None] | int | None
-"""ADC resolutions of all slices, B0 first (or whole ADCs; None: ideal); one number, or None, stands for all."""
+"""As :data:`AdcSetting`; one number, or None, stands for all slices."""
 
 
 def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
@@ -151,11 +163,54 @@ def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
     return tuple(n if isinstance(n, Adc) else Adc(n) for n in listed)
 
 
-def setting_name(bits: Sequence[int | None]) -> str:
-    """ADC resolutions as text, B0 first; one number where all slices have the same.
+def adc_word(adc: int | Adc | None) -> str:
+    """One ADC as text: its resolution, with its step behind an x where that is not 1, or ``ideal``.
 
-    >>> setting_name((3, 3, 3, 1)), setting_name((8, 8, 8, 8)), setting_name((None,) * 4)
-    ('3,3,3,1', '8', 'ideal')
+    >>> [adc_word(adc) for adc in (3, Adc(3), Adc(3, step=4), None)]
+    ['3', '3', '3x4', 'ideal']
     """
-    words = ["ideal" if n is None else str(n) for n in bits]
+    adc = adc if isinstance(adc, Adc) else Adc(adc)
+    return "ideal" if adc.bits is None else f"{adc.bits}x{adc.step}" if adc.step > 1 else str(adc.bits)
+
+
+def setting_name(setting: Sequence[int | Adc | None]) -> str:
+    """ADCs as text, B0 first; one word where all slices have the same.
+
+    >>> setting_name((3, 3, 3, 1)), setting_name((8, 8, 8, 8)), setting_name((Adc(3, step=2), 3, 3, 1))
+    ('3,3,3,1', '8', '3x2,3,3,1')
+    """
+    words = [adc_word(adc) for adc in setting]
     return words[0] if len(set(words)) == 1 else ",".join(words)
+
+
+def adc_setting(text: str) -> AdcSetting:
+    """ADCs from text, a word a slice, B0 first.
+
+    >>> adc_setting("3x2,3,ideal,1")
+    (Adc(bits=3, step=2), 3, None, 1)
+
+    Raises:
+        BitsliceError: if a word is none of an ADC.
+    """
+
+    def adc(word: str) -> int | Adc | None:
+        bits, _, step = word.partition("x")
+        if word == "ideal":
+            return None
+        return Adc(int(bits), int(step)) if int(step or 1) != 1 else int(bits)
+
+    try:
+        return tuple(adc(word) for word in text.split(","))
+    except ValueError:
+        raise BitsliceError(
+            f"ADCs are whole numbers of bits, as 3x2 with a step, or ideal, such as 3,3,3,1, not {text!r}"
+        ) from None
+
+
+def from_json(setting: Sequence[int | dict[str, int] | None]) -> AdcSetting:
+    """ADCs from JSON, in which a whole one is an object of its attributes.
+
+    >>> from_json([3, {"bits": 3, "step": 2}, None])
+    (3, Adc(bits=3, step=2), None)
+    """
+    return tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in setting)

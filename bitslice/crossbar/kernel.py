@@ -95,7 +95,8 @@ class Counters:
         bits: magnitude bits of a weight.
 
     Raises:
-        BitsliceError: if shapes do not fit each other, or tiles or ADC steps are larger than the counters hold.
+        BitsliceError: if shapes do not fit each other, tiles or ADC steps are larger than the counters hold, or a
+            step is no power of two.
     """
 
     def __init__(self, codes: Tensor, simulated: Tensor, adcs: tuple[Adc, ...], crossbar: Crossbar, bits: int) -> None:
@@ -247,7 +248,12 @@ def counter_planes(largest: int, adc: Adc) -> tuple[int, int]:
 
     >>> counter_planes(384, Adc(None)), counter_planes(384, Adc(3)), counter_planes(384, Adc(3, step=4))
     ((9, 0), (3, 0), (5, 2))
+
+    Raises:
+        BitsliceError: if the step is no power of two.
     """
+    if adc.step.bit_count() != 1:
+        raise BitsliceError(f"counters take ADC steps that are powers of two, not {adc.step}")
     below = adc.step.bit_length() - 1
     needed = (largest + adc.step // 2).bit_length()
     return (needed if adc.bits is None else min(needed, adc.bits + below)), below

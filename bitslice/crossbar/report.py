@@ -1,5 +1,6 @@
 """Everything a crossbar makes of a network: mapping, bitline sums, and accuracy and cost of every ADC setting."""
 
+import copy
 import enum
 import importlib
 import time
@@ -14,15 +15,16 @@ from torch import Tensor, nn
 from bitslice import records, training
 from bitslice.costs.models import AbsoluteAdc
 from bitslice.costs.network import LayerLoad, network_cost
-from bitslice.crossbar.geometry import Crossbar, RowOrder, adcs, setting_name
+from bitslice.crossbar.geometry import AdcSetting, Crossbar, RowOrder, adcs, from_json, setting_name
 from bitslice.crossbar.mapping import MappedLayer, map_network
 from bitslice.crossbar.network import deploy, images_at_a_time, recalibrate
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled
 from bitslice.errors import BitsliceError
 from bitslice.files import read_json
+from bitslice.quantizer import leave_headroom
 from bitslice.training import percent_correct
 
-STANDARD: tuple[tuple[int | None, ...], ...] = (
+STANDARD: tuple[AdcSetting, ...] = (
     (None, None, None, None),
     (8, 8, 8, 8),
     (7, 7, 7, 7),
@@ -46,7 +48,7 @@ class Setting:
     """What the network does with one choice of ADCs. Slices in order B0 first.
 
     Attributes:
-        adc_bits: resolution per slice; None: ideal.
+        adc_bits: ADC per slice.
         accuracy: percent of the images.
         clipped: share (0 to 1) of conversions beyond the ADC's full scale, per slice.
         energy: J an image, of the ADCs; None where the cost model does not hold at one of the resolutions.
@@ -55,7 +57,7 @@ class Setting:
         area: mm2 of all ADCs; None likewise, or where the model has no area.
     """
 
-    adc_bits: tuple[int | None, ...]
+    adc_bits: AdcSetting
     accuracy: float
     clipped: tuple[float, ...]
     energy: float | None
@@ -74,6 +76,7 @@ class Report:
         cost_model: title of the ADC cost model.
         images: how many were classified.
         observed_images: how many of them the bitline sums were observed on.
+        headroom: highest bits of every weight's word that were left 0 (:func:`bitslice.quantizer.leave_headroom`).
         calibration_images: on how many training images batch normalization was estimated again, for every setting;
             None: it was not.
         digital_accuracy: percent, of the quantized network without crossbars.
@@ -87,6 +90,7 @@ class Report:
     cost_model: str
     images: int
     observed_images: int
+    headroom: int
     calibration_images: int | None
     digital_accuracy: float
     layers: list[dict[str, Any]]
@@ -102,10 +106,11 @@ class Report:
         """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
         crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
         settings = [
-            Setting(**{**s, "adc_bits": tuple(s["adc_bits"]), "clipped": tuple(s["clipped"])})
+            Setting(**{**s, "adc_bits": from_json(s["adc_bits"]), "clipped": tuple(s["clipped"])})
             for s in values["settings"]
         ]
-        return cls(**{"calibration_images": None, **values, "crossbar": crossbar, "settings": settings})
+        absent = {"headroom": 0, "calibration_images": None}
+        return cls(**{**absent, **values, "crossbar": crossbar, "settings": settings})
 
     def lines(self) -> list[str]:
         """The report as text: a line a layer, then one a setting."""
@@ -114,6 +119,7 @@ class Report:
         out = [
             f"{self.network}: {self.images} images, {self.digital_accuracy:.2f}% without crossbars; "
             f"bitline sums of {self.observed_images} images"
+            + (f"; headroom of {self.headroom} bits" if self.headroom else "")
             + (f"; calibrated on {self.calibration_images} images" if self.calibration_images else ""),
             f"{'layer':{widest}}  arrays  used  conversions  largest sum (bound) " + " ".join(names),
         ]
@@ -196,10 +202,11 @@ def report(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    settings: Sequence[Sequence[int | None]],
+    settings: Sequence[AdcSetting],
     adc: AbsoluteAdc,
     crossbar: Crossbar | None = None,
     observed_images: int = 200,
+    headroom: int = 0,
     calibration: Tensor | None = None,
     budget: int = 2**30,
     network: str = "",
@@ -211,11 +218,12 @@ def report(
         model: a quantized network in evaluation mode.
         images: its inputs, float ``(images, ...)``.
         labels: int64 ``(images,)``.
-        settings: ADC resolutions of every slice, B0 first, None for an ideal one; as many settings as wanted.
+        settings: ADCs of every slice, B0 first; as many settings as wanted.
         adc: cost model. An ideal ADC costs what a lossless one does.
         crossbar: geometry; None: the defaults.
         observed_images: bitline sums are observed on the first so many images, which also show which inputs can be
             negative.
+        headroom: highest bits of every weight's word that are left 0, for every setting and without crossbars too.
         calibration: training inputs ``(images, ...)`` on which batch normalization is estimated again, for every
             setting (:func:`bitslice.crossbar.network.recalibrate`); None: it stays as it was trained.
         budget: bytes that a batch's tensors may take.
@@ -230,30 +238,32 @@ def report(
     started = time.monotonic()
     crossbar = crossbar or Crossbar()
     seen = images[:observed_images]
+    if headroom:
+        model = copy.deepcopy(model)
+        leave_headroom(model, headroom)
     mapped = map_network(model, seen, crossbar)
-    for bits in settings:
-        adcs(bits, mapped[0].slices)  # refused before anything takes long
+    converters = [adcs(setting, mapped[0].slices) for setting in settings]  # refused before anything takes long
     batch = min(images_at_a_time(mapped, budget), 1000)
     say(f"bitline sums on {observed_images} images")
     sums = bitline_sums(model, mapped, seen, batch)
     by_slice = pooled(sums)
     batches = list(zip(images.split(batch), labels.split(batch), strict=True))
     done = []
-    for bits in settings:
-        ticker = _ticker(setting_name(bits), len(images), say)
-        deployed = deploy(model, mapped, bits)
+    for setting, each in zip(settings, converters, strict=True):
+        ticker = _ticker(setting_name(setting), len(images), say)
+        deployed = deploy(model, mapped, setting)
         if calibration is not None:
             recalibrate(deployed, calibration, min(batch, 128))
         accuracy = percent_correct(deployed, batches, ticker)
-        clipped = [0.0 if b is None else slice_sums.clipped(b) for b, slice_sums in zip(bits, by_slice, strict=True)]
-        lossless = [slice_sums.bound_bits for slice_sums in by_slice]
-        costed = [own if b is None else b for b, own in zip(bits, lossless, strict=True)]
+        slices = list(zip(each, by_slice, strict=True))
+        clipped = [0.0 if own.full_scale is None else sums.beyond(own.full_scale) for own, sums in slices]
+        costed = [sums.bound_bits if own.bits is None else own.bits for own, sums in slices]
         cost = None
         if all(adc.holds(b) for b in costed if b):
             cost = network_cost([load(layer) for layer in mapped], costed, adc)
         done.append(
             Setting(
-                adc_bits=tuple(bits),
+                adc_bits=setting,
                 accuracy=accuracy,
                 clipped=tuple(clipped),
                 energy=cost.energy if cost else None,
@@ -268,6 +278,7 @@ def report(
         cost_model=adc.title,
         images=len(images),
         observed_images=observed_images,
+        headroom=headroom,
         calibration_images=None if calibration is None else len(calibration),
         digital_accuracy=percent_correct(model, batches),
         layers=[describe(*pair) for pair in zip(mapped, sums, strict=True)],
@@ -285,7 +296,7 @@ def _ticker(name: str, total: int, say: Callable[[str], None]) -> Callable[[int]
         done += images
         if done == total or time.monotonic() - last >= 10:
             last = time.monotonic()
-            say(f"ADCs of {name} bits: {done} of {total} images")
+            say(f"ADCs {name}: {done} of {total} images")
 
     return tick
 

@@ -33,7 +33,7 @@ def simulated(mapped: MappedLayer, adcs: tuple[Adc, ...], cells: NonIdealities |
     changed, columns = mapped.simulated(adcs), mapped.bounds.gt(0)
     # Digits of all cycles weigh less than 2^(input bits + 1) together, also where one bit more holds an offset.
     largest = int(mapped.codes.abs().sum(dim=1).max()) * mapped.crossbar.largest_digit << mapped.input_bits + 1
-    if not (changed.any() and counted(mapped) and largest < 2**31):
+    if not (changed.any() and counted(mapped, adcs) and largest < 2**31):
         return changed
     rows = int(np.bitwise_count(mapped.part(~changed).numpy()).sum())  # of magnitudes, as numpy counts
     planes = mapped.cycles * mapped.crossbar.dac_bits
@@ -41,9 +41,10 @@ def simulated(mapped: MappedLayer, adcs: tuple[Adc, ...], cells: NonIdealities |
     return columns if counting < ROWS_A_WEIGHT * mapped.codes.numel() else changed
 
 
-def counted(mapped: MappedLayer) -> bool:
-    """Whether the kernel simulates a layer whose cells are ideal."""
-    return mapped.codes.device.type == "cpu" and native.library() is not None
+def counted(mapped: MappedLayer, adcs: tuple[Adc, ...]) -> bool:
+    """Whether the kernel simulates a layer whose cells are ideal: on a CPU, where ADC steps are whole planes."""
+    whole = all(adc.step.bit_count() == 1 for adc in adcs)
+    return whole and mapped.codes.device.type == "cpu" and native.library() is not None
 
 
 def simulator(
@@ -61,5 +62,5 @@ def simulator(
     codes = mapped.codes[group]
     if cells is not None:
         return Analog(f"{mapped.name}.{group}", codes, adcs, mapped.crossbar, mapped.bits, cells)
-    kind = Counters if counted(mapped) else Stacked
+    kind = Counters if counted(mapped, adcs) else Stacked
     return kind(codes, chosen, adcs, mapped.crossbar, mapped.bits)

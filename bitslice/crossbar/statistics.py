@@ -50,9 +50,9 @@ class BitlineSums:
         """ADC resolution that was lossless on the images seen."""
         return resolution(self.observed)
 
-    def clipped(self, bits: int) -> float:
-        """Share of conversions (0 to 1) whose sum lies beyond ``2^bits - 1``."""
-        return int(self.counts[2**bits :].sum()) / max(1, int(self.counts.sum()))
+    def beyond(self, full_scale: int) -> float:
+        """Share of conversions (0 to 1) whose sum is larger than ``full_scale``."""
+        return int(self.counts[full_scale + 1 :].sum()) / max(1, int(self.counts.sum()))
 
     def quantile(self, share: float) -> int:
         """Smallest sum that at least ``share`` (0 to 1) of all conversions do not exceed, in cell levels."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bitslice import records
-from bitslice.crossbar.geometry import Crossbar
+from bitslice.crossbar.geometry import AdcSetting, Crossbar, from_json
 from bitslice.crossbar.mapping import map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities
@@ -48,14 +48,14 @@ class ToleranceReport:
 
     Attributes:
         network: what was mapped, in words.
-        adc_bits: resolution per slice, B0 first; None: ideal.
+        adc_bits: ADC per slice, B0 first.
         images: how many were classified.
         measured: one a kind and strength, the ideal crossbar first.
         provenance: commit, versions, device, threads, wall time in seconds.
     """
 
     network: str
-    adc_bits: tuple[int | None, ...]
+    adc_bits: AdcSetting
     images: int
     measured: tuple[Tolerance, ...]
     provenance: dict[str, Any]
@@ -68,7 +68,7 @@ class ToleranceReport:
     def from_dict(cls, values: dict[str, Any]) -> "ToleranceReport":
         """Inverse of :meth:`to_dict`."""
         measured = tuple(Tolerance(**{**m, "accuracies": tuple(m["accuracies"])}) for m in values["measured"])
-        return cls(**{**values, "adc_bits": tuple(values["adc_bits"]), "measured": measured})
+        return cls(**{**values, "adc_bits": from_json(values["adc_bits"]), "measured": measured})
 
     def lines(self) -> list[str]:
         """The report as text, a line a kind and strength."""
@@ -95,7 +95,7 @@ def tolerance(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    adc_bits: Sequence[int | None] = (8, 8, 8, 8),
+    adc_bits: AdcSetting = (8, 8, 8, 8),
     seeds: int = 3,
     strengths: Mapping[str, Sequence[float]] = STRENGTHS,
     crossbar: Crossbar | None = None,
@@ -109,7 +109,7 @@ def tolerance(
         model: a quantized network in evaluation mode.
         images: its inputs, float ``(images, ...)``.
         labels: int64 ``(images,)``.
-        adc_bits: resolution per slice, B0 first; None: ideal.
+        adc_bits: ADC per slice, B0 first.
         seeds: how many chips are drawn.
         strengths: values to try by field of :class:`bitslice.crossbar.NonIdealities`.
         crossbar: geometry; None: the defaults.
@@ -132,4 +132,4 @@ def tolerance(
             found.append(Tolerance(kind, value, chips))
             say(f"{kind} {value:g}: {_percent(found[-1])}")
     provenance = records.provenance(images.device, torch.get_num_threads(), time.monotonic() - started)
-    return ToleranceReport(network, tuple(adc_bits), len(images), tuple(found), provenance)
+    return ToleranceReport(network, adc_bits, len(images), tuple(found), provenance)

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from bitslice.analysis import CLAIMED_BITS, Simulated, Spread, accuracies, slice_bits, tolerated
-from bitslice.crossbar.geometry import setting_name
+from bitslice.crossbar.geometry import AdcSetting, setting_name
 from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.crossbar.tolerance import ToleranceReport
@@ -83,7 +83,8 @@ def sums_by_slice(sums: Sequence[BitlineSums]) -> Figure:
             bits = CLAIMED_BITS[name]
             panel.axvline(2**bits - 0.5, color=INK, lw=1, ls="--")
             panel.set_title(
-                f"{name}: {100 * slice_sums.clipped(bits):.2g}% beyond {bits} bit" + "s" * (bits != 1), fontsize=10
+                f"{name}: {100 * slice_sums.beyond(2**bits - 1):.2g}% beyond {bits} bit" + "s" * (bits != 1),
+                fontsize=10,
             )
         panel.set_xlabel("bitline sum")
         panel.set_yscale("log")
@@ -142,9 +143,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     return figure
 
 
-def accuracy_by_density(
-    networks: Mapping[str, Sequence[Simulated]], settings: Sequence[tuple[int | None, ...]]
-) -> Figure:
+def accuracy_by_density(networks: Mapping[str, Sequence[Simulated]], settings: Sequence[AdcSetting]) -> Figure:
     """Accuracy with small ADCs against the mean density of slices: a row of panels an experiment, a mark a network.
 
     Args:
