@@ -1,5 +1,6 @@
 """Training through ADCs: forward as on crossbars bit for bit, backward against gradients written down naively."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,6 +203,7 @@ class TestConfiguration:
         assert example().name == "bl1-adc3.3.3.1-spread-s0"
         assert example(order=RowOrder.CONSECUTIVE).name == "bl1-adc3.3.3.1-s0"
         assert adapted(small(Method.L1, 2, 3.0), (None, 4, 4, 10)).name == "l1-a3-adcideal.4.4.10-spread-s2"
+        assert adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), headroom=2).name == "bl1-adc3x2.3.3.1-spread-h2-s0"
 
     def test_last_stage_has_no_regularizer(self) -> None:
         for method in (Method.BL1, Method.BL0, Method.QUANTIZED):
@@ -215,12 +217,16 @@ class TestConfiguration:
         values = example().to_dict()
         values["adapt"]["adc_bits"] = list(CLAIMED)  # as JSON gives it
         assert Config.from_dict(values) == example()
+        stepped = adapted(small(Method.BL1), (Adc(3, 2), 3, None, 1), headroom=1)
+        assert Config.from_dict(json.loads(json.dumps(stepped.to_dict()))) == stepped
 
     def test_what_does_not_fit_is_refused(self) -> None:
         with pytest.raises(BitsliceError, match="a float network has no slices"):
             example(Method.FLOAT)
         with pytest.raises(BitsliceError, match="4 slices need 4 ADC resolutions"):
             adapted(small(Method.BL1), (3, 3))
+        with pytest.raises(BitsliceError, match="headroom in words of 8 bits lies between 0 and 7, not 8"):
+            adapted(small(Method.BL1), CLAIMED, headroom=8)
 
 
 @pytest.mark.usefixtures("digits")
@@ -241,6 +247,14 @@ class TestRun:
         before, after = (list(quantized_tensors(r.network())) for r in (start, record))
         assert not any(bool((a.codes()[b.codes() == 0] != 0).any()) for b, a in zip(before, after, strict=True))
         assert any(bool((a.codes() != b.codes()).any()) for b, a in zip(before, after, strict=True))
+
+    def test_headroom_is_left_by_the_last_epoch_too(self, trained: Trained, tmp_path: Path) -> None:
+        for path in trained.folder.glob("bl1-s0.*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        record = training.run(adapted(small(Method.BL1), CLAIMED, headroom=2), tmp_path, report=silent)
+        for tensor in quantized_tensors(record.network()):
+            largest = int(tensor.codes().abs().max())
+            assert largest <= 63 if tensor.name.endswith("weight") else 64 <= largest <= 255
 
     def test_trains_what_it_starts_from_where_that_is_missing(self, trained: Trained, tmp_path: Path) -> None:
         training.run(example(), tmp_path, report=silent)
@@ -276,7 +290,7 @@ class TestRun:
         assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
         for arguments, message in (
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
-            (["--adc-bits", "3,3,3,x"], "--adc-bits takes whole numbers or ideal"),
+            (["--adc-bits", "3,3,3,x"], "ADCs are whole numbers of bits, as 3x2 with a step, or ideal"),
             (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),
         ):
             assert main([*command, *arguments]) == 2

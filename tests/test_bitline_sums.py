@@ -201,8 +201,8 @@ def test_observing_leaves_the_network_as_it_was() -> None:
 
 def test_clipped_is_the_share_of_sums_beyond_the_adc() -> None:
     sums = BitlineSums(bound=7, counts=torch.tensor([50, 20, 10, 10, 6, 4, 0, 0]))
-    assert [sums.clipped(bits) for bits in (1, 2, 3)] == [0.3, 0.1, 0.0]
-    assert sums.clipped(sums.observed_bits) == 0
+    assert [sums.beyond(full_scale) for full_scale in (1, 3, 7)] == [0.3, 0.1, 0.0]
+    assert sums.beyond(sums.observed) == 0
     assert (sums.observed_bits, sums.bound_bits) == (3, 3)
 
 

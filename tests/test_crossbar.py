@@ -108,7 +108,7 @@ def test_a_layer_is_what_the_naive_reference_says(
     model = quantized(build(), x=x)
     crossbar = Crossbar(rows=32, columns=8, signed_inputs=signed or SignedInputs.TWO_PHASE, row_order=order)
     mapped = map_network(model, x, crossbar)
-    for bits in (None, 2, (3, 3, 3, 1), (Adc(3, 4), None, 4, None)):
+    for bits in (None, 2, (3, 3, 3, 1), (Adc(3, 4), None, 4, None), (Adc(2, 3), 4, Adc(3, 5), None)):
         expected = by_hand(model, x, crossbar, bits)
         assert torch.equal(deploy(model, mapped, bits)(x), expected)
     assert torch.equal(deploy(model, mapped)(x), model(x))
@@ -213,7 +213,7 @@ class TestByHand:
         assert {s: int(n) for s, n in enumerate(negative) if n} == {0: 15, 1: 1}
         top = pooled([layer])[3]
         assert (top.bound_bits, top.observed, top.observed_bits) == (3, 5, 3)
-        assert top.clipped(2) == 1 / 32
+        assert top.beyond(3) == 1 / 32
         assert (top.quantile(0.9), top.quantile(0.93), top.quantile(1)) == (0, 1, 5)
         assert int(layer.counts[0, 0, 0, 0]) == 16  # an empty bitline is converted too
 
@@ -337,7 +337,7 @@ class TestRefusals:
             (lambda: Crossbar(cell_bits=9), "cells and DACs have at most 8 bits, not 9"),
             (lambda: Adc(0), "an ADC has between 1 and 16 bits, not 0"),
             (lambda: Adc(-3), "an ADC has between 1 and 16 bits, not -3"),
-            (lambda: Adc(3, 3), "the step of an ADC must be a power of two of cell levels, not 3"),
+            (lambda: Adc(3, 0), "the step of an ADC must be at least 1 cell level, not 0"),
             (lambda: Adc(None, 2), "an ideal ADC has no step: give it a resolution"),
             (lambda: adcs((3, 3, 3)), "4 slices need 4 ADC resolutions, B0 first, not 3"),
             (lambda: NonIdealities(variation=-1), "variation must be a finite number, 0 or larger, not -1"),

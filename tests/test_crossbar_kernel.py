@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,11 +11,11 @@ from torch import Tensor
 
 from bitslice import native
 from bitslice.crossbar import Adc, Crossbar, RowOrder, Unfold, kernel
-from bitslice.crossbar.kernel import Counters
+from bitslice.crossbar.kernel import Counters, row_lists
 from bitslice.crossbar.reference import digits, naive
 from bitslice.errors import BitsliceError
 from bitslice.native import Level
-from bitslice.slices import to_slices
+from bitslice.slices import cell_levels, to_slices
 
 RANDOM = torch.Generator().manual_seed(0)
 PIXEL, DEFAULT, THREE_BITS = Unfold(), Crossbar(), Adc(3)
@@ -264,6 +265,33 @@ def test_matrices_that_do_not_fit_are_refused() -> None:
         Counters(torch.ones(65536, 1, dtype=torch.int32), case.everything, case.adcs, Crossbar(rows=10**6), 8)
     with pytest.raises(BitsliceError, match="an ADC's step takes 40 bits; counters have 32"):
         linear(10, adc=Adc(1, step=2**40)).counters()
+    with pytest.raises(BitsliceError, match="steps that are powers of two, not 3"):
+        linear(10, adc=Adc(1, step=3)).counters()
+    with pytest.raises(BitsliceError, match="code 256 does not fit 8 bits"):
+        Counters(torch.full((10, 4), -256, dtype=torch.int32), case.everything, case.adcs, case.crossbar, 8)
+
+
+@pytest.mark.parametrize("cell_bits", [1, 2, 4, 8])
+def test_row_lists_name_every_set_bit_once(cell_bits: int) -> None:
+    columns = weights(7 * 5, 6).reshape(6, 5, 7)
+    columns[torch.rand(columns.shape, generator=RANDOM) < 0.6] = 0
+    slices = 8 // cell_bits
+    simulated = torch.rand(6, 5, 2, slices, generator=RANDOM) < 0.7
+    jobs, sums, starts, indices = row_lists(columns, simulated, 8, cell_bits)
+    lists = [indices[a:b].tolist() for a, b in pairwise(starts)]
+    levels = cell_levels(columns, 8, cell_bits)  # sign, slice, output, tile, row
+    expected = [
+        (output, tile, sign, k)
+        for output, tile, sign, k in torch.cartesian_prod(*map(torch.arange, (6, 5, 2, slices))).tolist()
+        if simulated[output, tile, sign, k] and levels[sign, k, output, tile].any()
+    ]
+    assert [tuple(job) for job in jobs.tolist()] == expected
+    for place, (output, tile, sign, k) in enumerate(expected):
+        cells = levels[sign, k, output, tile]
+        assert sums[place] == cells.sum()
+        for bit in range(cell_bits):
+            rows = (cells >> bit & 1).nonzero().flatten().tolist()
+            assert lists[place * cell_bits + bit] == rows + [7] * (len(rows) % 2)
 
 
 def test_a_result_beyond_int32_is_refused() -> None:

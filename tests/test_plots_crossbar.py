@@ -54,6 +54,7 @@ def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> R
         cost_model="ISAAC, by components",
         images=1000,
         observed_images=100,
+        headroom=0,
         calibration_images=None,
         digital_accuracy=digital,
         layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],

@@ -17,6 +17,7 @@ from bitslice.quantizer import (
     FixedPoint,
     Rounding,
     fake_quantize,
+    leave_headroom,
     power_of_two_step,
     prune,
     quantize,
@@ -171,7 +172,7 @@ class TestFixedPoint:
             FixedPoint(bits)
 
     def test_says_what_it_is(self) -> None:
-        assert repr(FixedPoint(4, Rounding.FLOOR)) == "FixedPoint(bits=4, rounding=FLOOR)"
+        assert repr(FixedPoint(4, Rounding.FLOOR)) == "FixedPoint(bits=4, rounding=FLOOR, headroom=0)"
 
 
 class TestQuantize:
@@ -346,6 +347,48 @@ class TestPrune:
     def test_refuses_a_model_that_is_not_quantized(self) -> None:
         with pytest.raises(BitsliceError, match="quantize"):
             prune(small_network(), 0.1)
+
+
+class TestHeadroom:
+    @pytest.mark.parametrize("headroom", [1, 2, 7])
+    def test_weights_become_coarser_and_biases_stay(self, headroom: int) -> None:
+        model = quantize(small_network())
+        before = {tensor.name: tensor.codes() for tensor in quantized_tensors(model)}
+        leave_headroom(model, headroom)
+        for tensor in quantized_tensors(model):
+            codes = before[tensor.name]
+            if tensor.name.endswith("weight"):
+                assert int(tensor.codes().abs().max()) < 2 ** (8 - headroom)
+                exact = tensor.original.detach() / tensor.quantizer.step
+                assert float((tensor.codes() - exact).abs().max()) <= 1  # half a step, or the largest code
+                assert not torch.equal(tensor.codes(), codes)
+            else:
+                assert torch.equal(tensor.codes(), codes)
+
+    def test_steps_that_follow_the_weights_keep_it(self) -> None:
+        model, x = small_network(), torch.randn(5, 1, 8, 8)
+        quantize(model)(x)
+        plain = [tensor.quantizer.step.clone() for tensor in quantized_tensors(model)]
+        leave_headroom(model, 3)
+        model(x)
+        for tensor, step in zip(quantized_tensors(model), plain, strict=True):
+            assert tensor.quantizer.step == step * (8 if tensor.name.endswith("weight") else 1)
+
+    def test_replaces_the_headroom_there_was(self) -> None:
+        model = quantize(small_network())
+        codes = [tensor.codes() for tensor in quantized_tensors(model)]
+        leave_headroom(model, 3)
+        leave_headroom(model, 0)
+        assert all(map(torch.equal, codes, (tensor.codes() for tensor in quantized_tensors(model))))
+
+    def test_refusals_leave_the_model_as_it_was(self) -> None:
+        with pytest.raises(BitsliceError, match="headroom needs a quantized model"):
+            leave_headroom(small_network(), 1)
+        model = quantize(small_network())
+        for bits in (-1, 8):
+            with pytest.raises(BitsliceError, match=f"headroom in words of 8 bits lies between 0 and 7, not {bits}"):
+                leave_headroom(model, bits)
+        assert all(tensor.quantizer.headroom == 0 for tensor in quantized_tensors(model))
 
 
 def test_the_package_offers_its_main_names_and_no_others() -> None:

@@ -11,14 +11,14 @@ from bitslice import quantize, training
 from bitslice.cli import main
 from bitslice.costs.designs import anchored
 from bitslice.costs.models import ADC_MODELS, COMPONENTS, SABERI
-from bitslice.crossbar import Crossbar, bitline_sums, deploy, map_network
+from bitslice.crossbar import Adc, Crossbar, bitline_sums, deploy, map_network
 from bitslice.crossbar.network import recalibrate
 from bitslice.crossbar.report import QUANTILES, STANDARD, Report, network_and_images, read, report, training_images
 from bitslice.crossbar.tolerance import ToleranceReport, tolerance
 from bitslice.data import Images
 from bitslice.errors import BitsliceError
 from bitslice.experiments import Method
-from bitslice.quantizer import quantized_tensors
+from bitslice.quantizer import leave_headroom, quantized_tensors
 from tests.conftest import TEST, Trained
 
 Example = tuple[nn.Module, Tensor, Tensor]
@@ -114,6 +114,32 @@ class TestReport:
         ).settings
         assert (setting.energy, setting.latency, setting.interval, setting.area) == (None, None, None, None)
 
+    def test_an_adc_with_a_step_clips_later_and_costs_the_same(self) -> None:
+        model, x, labels = example()
+        settings = [(2, 2, 2, 1), (Adc(2, 3), Adc(2, 2), 2, 1)]
+        narrow, wide = report(model, x, labels, settings, anchored(SABERI), Crossbar(rows=16), 20).settings
+        assert (wide.energy, wide.latency) == (narrow.energy, narrow.latency)
+        assert wide.clipped[0] < narrow.clipped[0]
+        assert wide.clipped[1] < narrow.clipped[1]
+        assert wide.clipped[2:] == narrow.clipped[2:]
+        right = (
+            deploy(model, map_network(model, x, Crossbar(rows=16)), settings[1])(x).argmax(dim=1) == labels
+        ).double()
+        assert wide.accuracy == pytest.approx(100 * float(right.mean()))
+        assert wide.accuracy != narrow.accuracy
+
+    def test_headroom_holds_for_the_network_without_crossbars_too(self) -> None:
+        model, x, labels = example()
+        codes = [tensor.codes() for tensor in quantized_tensors(model)]
+        found = report(model, x, labels, [IDEAL], anchored(SABERI), observed_images=20, headroom=5)
+        assert all(map(torch.equal, codes, (tensor.codes() for tensor in quantized_tensors(model))))
+        leave_headroom(model, 5)
+        right = 100 * float((model(x).argmax(dim=1) == labels).double().mean())
+        assert found.digital_accuracy == found.settings[0].accuracy == pytest.approx(right)
+        assert right != 95.0
+        assert [layer["slices"][3]["bound"] for layer in found.layers] == [0, 0]
+        assert "; headroom of 5 bits" in found.lines()[0]
+
     def test_survives_json(self, found: Report, tmp_path: Path) -> None:
         path = tmp_path / "report.json"
         path.write_text(json.dumps(found.to_dict()))
@@ -177,15 +203,15 @@ class TestTolerance:
 class TestCommandLine:
     def test_report_of_a_record(self, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
         path = trained.records[Method.BL1].path
-        arguments = ["crossbar", "report", str(path), "--adc-bits", "3,3,3,1", "--adc-bits", "ideal,8,8,8", "--json"]
+        arguments = ["crossbar", "report", str(path), "--adc-bits", "3x2,3,3,1", "--adc-bits", "ideal,8,8,8", "--json"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(training.DATA_SETS, "mnist", lambda train: TEST)
             assert main([*arguments, "--images", "50", "--observed-images", "10"]) == 0
         captured = capsys.readouterr()
         got = Report.from_dict(json.loads(captured.out))
-        assert [setting.adc_bits for setting in got.settings] == [(3, 3, 3, 1), (None, 8, 8, 8)]
+        assert [setting.adc_bits for setting in got.settings] == [(Adc(3, 2), 3, 3, 1), (None, 8, 8, 8)]
         assert (got.images, got.observed_images, got.network) == (50, 10, str(path))
-        assert "ADCs of 3,3,3,1 bits: 50 of 50 images" in captured.err
+        assert "ADCs 3x2,3,3,1: 50 of 50 images" in captured.err
 
     def test_report_of_ones_own_model(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["crossbar", "report", "tests.test_report:example", "--adc-bits", "8,8,8,8"]) == 0
@@ -234,7 +260,10 @@ class TestCommandLine:
             (["tests.test_report:not_three"], "does not give a model, its images and their labels"),
             (["tests.test_report:example", "--adc-bits", "3,0,3,1"], "an ADC has between 1 and 16 bits, not 0"),
             (["tests.test_report:example", "--adc-bits", "3,3,3"], "4 slices need 4 ADC resolutions, B0 first, not 3"),
-            (["tests.test_report:example", "--adc-bits", "3,x,3,1"], "takes whole numbers or ideal"),
+            (
+                ["tests.test_report:example", "--adc-bits", "3,x,3,1"],
+                "ADCs are whole numbers of bits, as 3x2 with a step, or ideal, such as 3,3,3,1, not '3,x,3,1'",
+            ),
             (["tests.test_report:example", "--rows", "0"], "a crossbar's rows must be at least 1, not 0"),
             (
                 ["tests.test_report:example", "--cell-bits", "3"],
@@ -252,6 +281,8 @@ class TestCommandLine:
             (["tests.test_report:example", "--threads", "0"], "--threads must be at least 1, not 0"),
             (["tests.test_report:example", "--images", "0"], "a report needs images"),
             (["tests.test_report:example", "--calibrate", "5"], "tests.test_report:example gives no training images"),
+            (["tests.test_report:example", "--headroom", "8"], "headroom in words of 8 bits lies between 0 and 7"),
+            (["tests.test_report:example", "--headroom", "-1"], "headroom in words of 8 bits lies between 0 and 7"),
             (["tests.test_report:example", "--calibrate", "0"], "--calibrate must be at least 1, not 0"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -263,7 +263,7 @@ def report(
             cost = network_cost([load(layer) for layer in mapped], costed, adc)
         done.append(
             Setting(
-                adc_bits=setting,
+                adc_bits=tuple(setting),
                 accuracy=accuracy,
                 clipped=tuple(clipped),
                 energy=cost.energy if cost else None,
