@@ -1,8 +1,10 @@
 """From data to book. Notebooks run through papermill, the book executes nothing, training never depends on a plot."""
 
-import re
+from functools import cache
 from pathlib import Path
 
+from bitslice import records
+from bitslice.crossbar import RowOrder, setting_name
 from bitslice.experiments import ADAPTED, CLAIMED, EXPERIMENTS, SWEEPS, Method, Profile, adapted
 from bitslice.sources import closure, notebook_sources
 
@@ -50,14 +52,21 @@ NOTEBOOKS = {
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])
 
-# Runs with released integer weights, as experiment/name, and on how many images each report looks.
-RELEASED_RUNS = sorted(path[len("results/") : -len(".npz")] for path in RELEASED if path.endswith(".npz"))
+# On how many images each report looks.
 OBSERVED = {"mnist": 1000, "cifar10-resnet20": 50, "cifar10-vgg11-bn": 20}
+STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
+STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
+FEW = "".join(f" --adc-bits {setting}" for setting in ("ideal,ideal,ideal,ideal", "4,4,4,2", "3,3,3,1"))
 SIMULATIONS = {
     "report": "report",
     "spread": "report --row-order spread",
     "calibrated": "report --calibrate 512",
     "spread-calibrated": "report --row-order spread --calibrate 512",
+    "headroom": "report --row-order spread --headroom 2",
+    "headroom-calibrated": "report --row-order spread --headroom 2 --calibrate 512",
+    "headroom-1": "report --row-order spread --headroom 1" + FEW,
+    "headroom-3": "report --row-order spread --headroom 3" + FEW,
+    "stepped": "report" + "".join(f" --adc-bits {setting}" for setting in STEPPED),
     "tolerance": "tolerance --images 2000",
 }
 
@@ -75,55 +84,35 @@ def simulation(wildcards):
 def simulated(kind):
     """Which released runs are simulated so, as experiment/name.
 
-    Consecutive rows for all but what was adapted to spread ones; spread rows for default settings too; calibrated what
-    has batch normalization, at default settings; what cells may lack for networks on MNIST that were fine-tuned at
-    default settings, of three seeds.
+    Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings,
+    calibrated what has batch normalization; what cells may lack for networks on MNIST that were fine-tuned at default
+    settings, of three seeds.
     """
-    for run in RELEASED_RUNS:
-        experiment, name = run.split("/")
-        method, *special, seed = name.split("-")
-        calibrated = experiment != "mnist" and not special
-        wanted = {
-            "report": "spread" not in special,
-            "spread": not special or "spread" in special,
-            "calibrated": calibrated,
-            "spread-calibrated": calibrated,
-            "tolerance": experiment == "mnist" and method != "quantized" and not special and int(seed[1:]) < 3,
-        }
-        if method != "float" and wanted[kind]:
-            yield run
+    for run in records.read_all():
+        config, adapt = run.config, run.config.adapt
+        default = run.path.stem == f"{config.method.value}-s{config.seed}"
+        order = adapt.row_order if adapt else RowOrder.CONSECUTIVE
+        if kind == "report":
+            wanted = order is RowOrder.CONSECUTIVE
+        elif kind == "tolerance":
+            wanted = default and config.experiment == "mnist" and config.method.finetunes and config.seed < 3
+        elif kind.endswith("calibrated"):
+            wanted = default and config.experiment != "mnist"
+        else:
+            wanted = default or (kind == "spread" and order is RowOrder.SPREAD)
+        if wanted and config.method is not Method.FLOAT:
+            yield f"{config.experiment}/{run.path.stem}"
 
 
 def figure_files(notebook):
     return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
 
 
-def options(wildcards):
-    """Command-line options from a run's name, such as bl1-a0.5-s0."""
-    method, *special, seed = wildcards.name.split("-")
-    words = [f"--method {method} --seed {seed[1:]}"]
-    for word in special:
-        if word.startswith("adc"):
-            order = "spread" if "spread" in special else "consecutive"
-            words.append(f"--adc-bits {word[3:].replace('.', ',')} --row-order {order}")
-        elif word != "spread":
-            words.append(f"--alpha {word[1:]}")
-    return " ".join(words)
-
-
-def start(wildcards):
-    """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
-    folder = f"build/runs/{wildcards.experiment}/{wildcards.profile}"
-    plain = re.sub(r"-adc[^-]+(-spread)?", "", wildcards.name)
-    if plain != wildcards.name:
-        return f"{folder}/{plain}.json"
-    return f"{folder}/quantized-s{plain.rpartition('-s')[2]}.state.npz"
-
-
-def run_names(experiment):
-    """Names of an experiment's runs: every method at its default alpha, the whole sweep, what is adapted to ADCs."""
+@cache
+def planned(experiment, profile):
+    """An experiment's runs by name: every method at its default alpha, the whole sweep, what is adapted to ADCs."""
     function = EXPERIMENTS[experiment]
-    profile = Profile(PROFILE)
+    profile = Profile(profile)
     configs = [
         function(method, profile, seed=seed) for seed in range(SEEDS.get(experiment, 2)) for method in METHODS
     ]
@@ -134,11 +123,30 @@ def run_names(experiment):
         for alpha in alphas
     ]
     configs += [
-        adapted(function(method, profile, seed=seed), CLAIMED, order)
+        adapted(function(method, profile, seed=seed), CLAIMED, order, headroom)
         for seed in range(min(3, SEEDS.get(experiment, 2)))
-        for method, order in ADAPTED.get(experiment, ())
+        for method, order, headroom in ADAPTED.get(experiment, ())
     ]
-    return sorted({run.name for run in configs})
+    return {config.name: config for config in configs}
+
+
+def options(wildcards):
+    """Command-line options of a planned run."""
+    config = planned(wildcards.experiment, wildcards.profile)[wildcards.name]
+    words = [f"--method {config.method.value} --seed {config.seed}"]
+    if config.alpha is not None:
+        words.append(f"--alpha {config.alpha!r}")
+    if stage := config.adapt:
+        words.append(f"--adc-bits {setting_name(stage.adc_bits)} --row-order {stage.row_order.value}")
+        words.append(f"--headroom {stage.headroom}")
+    return " ".join(words)
+
+
+def start(wildcards):
+    """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
+    config = planned(wildcards.experiment, wildcards.profile)[wildcards.name]
+    first = f"{config.before_adapting().name}.json" if config.adapt else f"{config.pretrained().name}.state.npz"
+    return f"build/runs/{wildcards.experiment}/{wildcards.profile}/{first}"
 
 
 def data_files(wildcards):
@@ -161,7 +169,7 @@ rule figures:
 rule reproduce:
     # Every run of one experiment again, in build/runs; the released ones stay as they are.
     input:
-        [f"build/runs/{EXPERIMENT}/{PROFILE}/{name}.json" for name in run_names(EXPERIMENT)],
+        [f"build/runs/{EXPERIMENT}/{PROFILE}/{name}.json" for name in planned(EXPERIMENT, PROFILE)],
 
 
 rule crossbar:
@@ -212,7 +220,7 @@ rule finetune:
     output:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
-        name=r"((pruned|l1|bl[01])(-a[0-9.]+)?|[a-z0-9]+-adc[0-9.]+(-spread)?)-s\d+",
+        name=r"(?!quantized-s\d)[a-z0-9.-]+",
     params:
         options=options,
     threads: lambda w: THREADS.get(w.experiment, 8)

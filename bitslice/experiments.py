@@ -482,19 +482,21 @@ _VGG11_SWEEP: Sweep = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.05, 0.5,
 #: ADC resolutions that the paper's abstract names, B0 first.
 CLAIMED = (3, 3, 3, 1)
 
-#: Which networks are adapted to those ADCs, with which rows side by side.
-ADAPTED: dict[str, tuple[tuple[Method, RowOrder], ...]] = {
-    "cifar10-resnet20": (
-        (Method.QUANTIZED, RowOrder.SPREAD),
-        (Method.PRUNED, RowOrder.SPREAD),
-        (Method.L1, RowOrder.SPREAD),
-        (Method.BL1, RowOrder.SPREAD),
+#: Which networks are adapted to those ADCs, with which rows side by side and how many bits of headroom.
+ADAPTED: dict[str, tuple[tuple[Method, RowOrder, int], ...]] = {
+    "cifar10-resnet20": tuple(
+        (method, RowOrder.SPREAD, headroom)
+        for headroom in (0, 2)
+        for method in (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
     ),
+    "cifar10-vgg11-bn": ((Method.QUANTIZED, RowOrder.SPREAD, 2), (Method.BL1, RowOrder.SPREAD, 2)),
     "mnist": (
-        (Method.QUANTIZED, RowOrder.SPREAD),
-        (Method.PRUNED, RowOrder.SPREAD),
-        (Method.BL1, RowOrder.SPREAD),
-        (Method.BL1, RowOrder.CONSECUTIVE),
+        (Method.QUANTIZED, RowOrder.SPREAD, 0),
+        (Method.PRUNED, RowOrder.SPREAD, 0),
+        (Method.BL1, RowOrder.SPREAD, 0),
+        (Method.BL1, RowOrder.CONSECUTIVE, 0),
+        (Method.QUANTIZED, RowOrder.SPREAD, 2),
+        (Method.BL1, RowOrder.SPREAD, 2),
     ),
 }
 

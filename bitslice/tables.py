@@ -252,57 +252,68 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
 
 
 REMEDIES = {
-    "report": "As trained (%)",
-    "spread": "Rows spread (%)",
-    "calibrated": "Calibrated (%)",
-    "spread-calibrated": "Rows spread, calibrated (%)",
+    "report": "As trained",
+    "spread": "Rows spread",
+    "calibrated": "Calibrated",
+    "spread-calibrated": "Rows spread, calibrated",
+    "headroom": "Rows spread, 2 bits of headroom",
+    "headroom-calibrated": "Rows spread, 2 bits of headroom, calibrated",
 }
 """Kinds of report, by their folder, with what was done for small ADCs."""
 
+ADAPTATIONS = {
+    "Trained through ADCs": (RowOrder.CONSECUTIVE, 0),
+    "Rows spread, trained through ADCs": (RowOrder.SPREAD, 0),
+    "Rows spread, 2 bits of headroom, trained through ADCs": (RowOrder.SPREAD, 2),
+}
+"""What was done before and while networks were adapted to their ADCs: the order of rows, and bits of headroom."""
+
 
 def remedies(
-    reports: Mapping[str, Mapping[str, Sequence[Report]]],
-    adapted: Mapping[RowOrder, Mapping[str, Sequence[Record]]],
+    reports: Mapping[str, Mapping[str, Sequence[Report]]], adapted: Mapping[str, Mapping[str, Sequence[Record]]]
 ) -> list[dict[str, Any]]:
-    """Accuracy with the claimed ADCs: a row a method, a column a remedy, mean and standard deviation over seeds.
+    """Accuracy with the claimed ADCs: a row a remedy, a column a method, mean and standard deviation over seeds.
 
     Args:
-        reports: by kind (a key of ``REMEDIES``) and method, one a seed; a kind without any has no column.
-        adapted: records of runs adapted to the claimed ADCs, by the order of rows and method; likewise.
+        reports: by kind (a key of ``REMEDIES``) and method, one a seed; a kind without any has no row.
+        adapted: records of runs adapted to the claimed ADCs, by a key of ``ADAPTATIONS`` and method; likewise.
     """
-    runs = {"Adapted (%)": RowOrder.CONSECUTIVE, "Rows spread, adapted (%)": RowOrder.SPREAD}
-    rows = []
-    for method, found in reports["report"].items():
-        row = {
-            "Network": METHOD_NAMES[method],
-            "n": str(len(found)),
-            "Without crossbars (%)": _text(Spread(tuple(report.digital_accuracy for report in found))),
-        }
-        for kind, title in REMEDIES.items():
-            if reports.get(kind):
-                row[title] = _text(analysis.accuracies(reports[kind].get(method, ())).get(CLAIMED))
-        for title, order in runs.items():
-            if adapted.get(order):
-                own = adapted[order].get(method, [])
-                text = _text(spread(own, lambda r: float(r.final["adc_accuracy"])) if own else None)
-                row[title] = f"{text} (n={len(own)})" if own else text
-        rows.append(row)
-    return rows
+    methods = reports["report"]
+
+    def row(title: str, accuracies: Mapping[str, Spread | None]) -> dict[str, Any]:
+        cells = {}
+        for method, found in methods.items():
+            own = accuracies.get(method)
+            count = f" (n={own.n})" if own and own.n != len(found) else ""
+            cells[f"{METHOD_NAMES[method]} (%, n={len(found)})"] = _text(own) + count
+        return {"For the ADCs": title} | cells
+
+    def through_adcs(record: Record) -> float:
+        return float(record.final["adc_accuracy"])
+
+    rows = [row("No ADCs", {m: Spread(tuple(r.digital_accuracy for r in found)) for m, found in methods.items()})]
+    for kind, title in REMEDIES.items():
+        if found := reports.get(kind):
+            rows.append(row(title, {m: analysis.accuracies(listed).get(CLAIMED) for m, listed in found.items()}))
+    trained = {title: adapted[title] for title in ADAPTATIONS if adapted.get(title)}
+    return rows + [
+        row(t, {m: spread(listed, through_adcs) for m, listed in runs.items()}) for t, runs in trained.items()
+    ]
 
 
 def adapted_costs(
-    records: Sequence[Record], adapted: Mapping[RowOrder, Mapping[str, Sequence[Record]]]
+    records: Sequence[Record], adapted: Mapping[str, Mapping[str, Sequence[Record]]]
 ) -> list[dict[str, Any]]:
-    """What the ADCs cost networks that were adapted to them, a row an order of rows and method.
+    """What the ADCs cost networks that were adapted to them, a row an adaptation and method.
 
     Args:
         records: to find the networks in that the adapted ones started from.
-        adapted: runs by the order of rows and method, one a seed.
+        adapted: runs by a key of ``ADAPTATIONS`` and method, one a seed.
     """
-    costs = {(o, m): analysis.adapted_cost(records, runs) for o, found in adapted.items() for m, runs in found.items()}
+    costs = {(t, m): analysis.adapted_cost(records, runs) for t, found in adapted.items() for m, runs in found.items()}
     return [
-        {"Network": METHOD_NAMES[m], "Rows": o.value, "n": str(cost.n), "Points lost": cost.text()}
-        for (o, m), cost in costs.items()
+        {"Network": METHOD_NAMES[m], "Adapted": title, "n": str(cost.n), "Points lost": cost.text()}
+        for (title, m), cost in costs.items()
         if cost
     ]
 

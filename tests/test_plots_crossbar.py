@@ -218,38 +218,36 @@ def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() ->
 
 def test_accuracy_by_setting_shows_what_was_done_for_small_adcs() -> None:
     curves = {"report": reports()["bl1"], "spread": reports()["bl1"], "adapted": reports()["bl1"][:1]}
+    curves["adapted-headroom"] = curves["headroom"] = reports()["bl1"][:1]
     shown = texts(crossbar.accuracy_by_setting({"mnist": curves}))
-    for name in ("as trained (n=2)", "spread rows (n=2)", "spread rows, adapted (n=1)"):
+    trained = ("trained through ADCs (n=1)", "2 bits of headroom, trained through ADCs (n=1)")
+    for name in ("as trained (n=2)", "spread rows (n=2)", "2 bits of headroom (n=1)", *trained):
         assert name in shown
 
 
-def test_remedies_have_a_row_a_method_and_a_column_a_remedy() -> None:
+def test_remedies_have_a_row_a_remedy_and_a_column_a_method() -> None:
     run = record(Method.BL1, 0, None, 97.5, 3.0)
     run = replace(run, config=adapted(run.config, CLAIMED), final={**run.final, "adc_accuracy": 97.25})
     spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
     kinds = {"report": reports(), "spread": spread_rows, "calibrated": {}}
-    pruned, bl1 = tables.remedies(kinds, {RowOrder.SPREAD: {"bl1": [run]}, RowOrder.CONSECUTIVE: {}})
-    assert pruned == {
-        "Network": "Pruned",
-        "n": "1",
-        "Without crossbars (%)": "98.00",
-        "As trained (%)": "50.00",
-        "Rows spread (%)": "–",
-        "Rows spread, adapted (%)": "–",
-    }
-    assert (bl1["As trained (%)"], bl1["Rows spread (%)"]) == (
-        analysis.Spread((70, 74)).text(),
-        analysis.Spread((90, 92)).text(),
-    )
-    assert bl1["Rows spread, adapted (%)"] == "97.25 (n=1)"
+    last = "Rows spread, 2 bits of headroom, trained through ADCs"
+    assert tables.ADAPTATIONS[last] == (RowOrder.SPREAD, 2)
+    rows = tables.remedies(kinds, {last: {"bl1": [run]}, "Trained through ADCs": {}})
+    assert [[*row.values()] for row in rows] == [
+        ["No ADCs", "98.00", analysis.Spread((97, 98)).text()],
+        ["As trained", "50.00", analysis.Spread((70, 74)).text()],
+        ["Rows spread", "–", analysis.Spread((90, 92)).text()],
+        [last, "–", "97.25 (n=1)"],
+    ]
+    assert list(rows[0]) == ["For the ADCs", "Pruned (%, n=1)", "Bit-slice L1 (%, n=2)"]
 
 
-def test_costs_of_adapted_networks_have_a_row_an_order_and_method() -> None:
+def test_costs_of_adapted_networks_have_a_row_an_adaptation_and_method() -> None:
     start = record(Method.BL1, 0, None, 97.5, 3.0)
     run = replace(start, config=adapted(start.config, CLAIMED), final={**start.final, "adc_accuracy": 97.25})
-    (row,) = tables.adapted_costs([start, run], {RowOrder.SPREAD: {"bl1": [run]}, RowOrder.CONSECUTIVE: {}})
-    assert row == {"Network": "Bit-slice L1", "Rows": "spread", "n": "1", "Points lost": "0.25"}
-    assert tables.adapted_costs([run], {RowOrder.SPREAD: {"bl1": [run]}}) == []
+    (row,) = tables.adapted_costs([start, run], {"Rows spread": {"bl1": [run]}, "None": {}})
+    assert row == {"Network": "Bit-slice L1", "Adapted": "Rows spread", "n": "1", "Points lost": "0.25"}
+    assert tables.adapted_costs([run], {"Rows spread": {"bl1": [run]}}) == []
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

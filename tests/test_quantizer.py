@@ -366,7 +366,7 @@ class TestHeadroom:
                 assert torch.equal(tensor.codes(), codes)
 
     def test_steps_that_follow_the_weights_keep_it(self) -> None:
-        model, x = small_network(), torch.randn(5, 1, 8, 8)
+        model, x = small_network(), images()
         quantize(model)(x)
         plain = [tensor.quantizer.step.clone() for tensor in quantized_tensors(model)]
         leave_headroom(model, 3)

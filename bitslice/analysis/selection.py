@@ -43,14 +43,16 @@ def adapted(
     records: Iterable[Record],
     experiment: str,
     row_order: RowOrder = RowOrder.SPREAD,
+    headroom: int = 0,
     adc_bits: AdcSetting = CLAIMED,
 ) -> dict[str, list[Record]]:
-    """Runs of an experiment that were adapted to ``adc_bits`` with rows in this order, by method."""
+    """Runs of an experiment that were adapted to ``adc_bits`` with such rows and headroom, by method."""
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
         config, stage = record.config, record.config.adapt
-        wanted = (experiment, adc_bits, row_order)
-        if stage is not None and (config.experiment, stage.adc_bits, stage.row_order) == wanted:
+        if stage is None or config.experiment != experiment:
+            continue
+        if (stage.adc_bits, stage.row_order, stage.headroom) == (adc_bits, row_order, headroom):
             found.setdefault(config.method.value, []).append(record)
     return found
 

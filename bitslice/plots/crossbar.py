@@ -32,11 +32,13 @@ STYLES = {
     **{m: (METHOD_NAMES[m], colour, METHOD_MARKERS[m]) for m, colour in METHOD_COLOURS.items()},
     "report": ("as trained", "#777777", "s"),
     "spread": ("spread rows", "#56B4E9", "o"),
-    "calibrated": ("calibrated", "#009E73", "v"),
-    "spread-calibrated": ("spread rows, calibrated", "#E69F00", "D"),
-    "adapted": ("spread rows, adapted", "#D55E00", "^"),
+    "spread-calibrated": ("calibrated", "#E69F00", "D"),
+    "headroom": ("2 bits of headroom", "#CC79A7", "v"),
+    "adapted": ("trained through ADCs", "#D55E00", "^"),
+    "adapted-headroom": ("2 bits of headroom, trained through ADCs", "#009E73", "P"),
 }
-"""Name, colour and marker of a curve: a method, or what was done for small ADCs."""
+"""Name, colour and marker of a curve: a method, or what was done for small ADCs (from calibration on, beside that rows
+were spread)."""
 
 
 def columns(arrays: Mapping[str, Tensor], largest: int = 3) -> Figure:
