@@ -1,11 +1,11 @@
 """From data to book. Notebooks run through papermill, the book executes nothing, training never depends on a plot."""
 
-from functools import cache
 from pathlib import Path
 
 from bitslice import records
 from bitslice.crossbar import RowOrder, setting_name
-from bitslice.experiments import ADAPTED, CLAIMED, EXPERIMENTS, SWEEPS, Method, Profile, adapted
+from bitslice.experiments import Method, Profile
+from bitslice.plans import planned
 from bitslice.sources import closure, notebook_sources
 
 EXPERIMENT = config.get("experiment", "mnist")
@@ -17,7 +17,6 @@ MNIST = [
 CIFAR10 = [f"data/cifar-10-batches-bin/{part}.bin" for part in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")]
 # Small networks are fastest on one thread; convolutions use what there is.
 THREADS = {"mnist": 1}
-SEEDS = {"mnist": 5}
 METHODS = [method for method in Method if method is not Method.FLOAT]
 TRAINING = closure("import bitslice.training")
 CROSSBAR = closure("import bitslice.crossbar.report, bitslice.crossbar.tolerance")
@@ -108,31 +107,9 @@ def figure_files(notebook):
     return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
 
 
-@cache
-def planned(experiment, profile):
-    """An experiment's runs by name: every method at its default alpha, the whole sweep, what is adapted to ADCs."""
-    function = EXPERIMENTS[experiment]
-    profile = Profile(profile)
-    configs = [
-        function(method, profile, seed=seed) for seed in range(SEEDS.get(experiment, 2)) for method in METHODS
-    ]
-    configs += [
-        function(method, profile, seed=seed, alpha=alpha)
-        for seed in range(SEEDS.get(experiment, 2))
-        for method, alphas in SWEEPS[experiment].items()
-        for alpha in alphas
-    ]
-    configs += [
-        adapted(function(method, profile, seed=seed), CLAIMED, order, headroom)
-        for seed in range(min(3, SEEDS.get(experiment, 2)))
-        for method, order, headroom in ADAPTED.get(experiment, ())
-    ]
-    return {config.name: config for config in configs}
-
-
 def options(wildcards):
     """Command-line options of a planned run."""
-    config = planned(wildcards.experiment, wildcards.profile)[wildcards.name]
+    config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
     words = [f"--method {config.method.value} --seed {config.seed}"]
     if config.alpha is not None:
         words.append(f"--alpha {config.alpha!r}")
@@ -144,7 +121,7 @@ def options(wildcards):
 
 def start(wildcards):
     """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
-    config = planned(wildcards.experiment, wildcards.profile)[wildcards.name]
+    config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
     first = f"{config.before_adapting().name}.json" if config.adapt else f"{config.pretrained().name}.state.npz"
     return f"build/runs/{wildcards.experiment}/{wildcards.profile}/{first}"
 
@@ -169,7 +146,7 @@ rule figures:
 rule reproduce:
     # Every run of one experiment again, in build/runs; the released ones stay as they are.
     input:
-        [f"build/runs/{EXPERIMENT}/{PROFILE}/{name}.json" for name in planned(EXPERIMENT, PROFILE)],
+        [f"build/runs/{EXPERIMENT}/{PROFILE}/{name}.json" for name in planned(EXPERIMENT, Profile(PROFILE))],
 
 
 rule crossbar:

@@ -10,7 +10,6 @@ import pytest
 from bitslice.errors import BitsliceError
 from bitslice.experiments import (
     EXPERIMENTS,
-    SWEEPS,
     Config,
     InputScaling,
     Method,
@@ -20,6 +19,7 @@ from bitslice.experiments import (
 )
 from bitslice.models import NETWORKS, build
 from bitslice.names import by_name, by_value
+from bitslice.plans import SWEEPS
 from bitslice.regularizers import RegularizerKind
 from tests.conftest import QUANTIZED_METHODS
 
