@@ -62,7 +62,7 @@ SIMULATIONS = {
     "calibrated": "report --calibrate 512",
     "spread-calibrated": "report --row-order spread --calibrate 512",
     "headroom": "report --row-order spread --headroom 2",
-    "headroom-calibrated": "report --row-order spread --headroom 2 --calibrate 512",
+    "headroom-calibrated": "report --row-order spread --headroom 2 --calibrate 512" + FEW,
     "headroom-1": "report --row-order spread --headroom 1" + FEW,
     "headroom-3": "report --row-order spread --headroom 3" + FEW,
     "stepped": "report" + "".join(f" --adc-bits {setting}" for setting in STEPPED),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bitslice.errors import BitsliceError as BitsliceError
     from bitslice.quantizer import FixedPoint as FixedPoint
     from bitslice.quantizer import Rounding as Rounding
+    from bitslice.quantizer import leave_headroom as leave_headroom
     from bitslice.quantizer import prune as prune
     from bitslice.quantizer import quantize as quantize
     from bitslice.quantizer import quantized_tensors as quantized_tensors
@@ -30,6 +31,7 @@ _HOME = {
     "BitsliceError": "errors",
     "FixedPoint": "quantizer",
     "Rounding": "quantizer",
+    "leave_headroom": "quantizer",
     "prune": "quantizer",
     "quantize": "quantizer",
     "quantized_tensors": "quantizer",

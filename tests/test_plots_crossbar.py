@@ -242,6 +242,13 @@ def test_remedies_have_a_row_a_remedy_and_a_column_a_method() -> None:
     assert list(rows[0]) == ["For the ADCs", "Pruned (%, n=1)", "Bit-slice L1 (%, n=2)"]
 
 
+def test_headroom_has_a_row_each_with_the_accuracy_without_crossbars_beside() -> None:
+    wide = {"bl1": [report(97, {CLAIMED: 96}), report(96, {CLAIMED: 94})]}
+    plain, two = tables.by_headroom({0: {"pruned": reports()["pruned"], "bl1": reports()["bl1"]}, 2: wide})
+    assert plain["Pruned"] == "50.00 (98.00)"
+    assert two == {"Headroom (bits)": "2", "Bit-slice L1": f"{analysis.Spread((96, 94)).text()} (96.50)"}
+
+
 def test_costs_of_adapted_networks_have_a_row_an_adaptation_and_method() -> None:
     start = record(Method.BL1, 0, None, 97.5, 3.0)
     run = replace(start, config=adapted(start.config, CLAIMED), final={**start.final, "adc_accuracy": 97.25})

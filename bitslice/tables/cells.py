@@ -17,10 +17,12 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> Markdown:
 
 
 def text(value: Spread | None) -> str:
+    """Mean and standard deviation, or a dash."""
     return "–" if value is None else value.text()
 
 
 def number(value: float | None, scale: float) -> str:
+    """``value`` times ``scale``, to three figures, or a dash."""
     if value is None:
         return "–"
     return f"{scale * value:.3g}" if scale * value < 100 else f"{scale * value:,.0f}"
