@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from bitslice.crossbar.adc import AdcSetting, adc_word, adcs, from_json
 from bitslice.crossbar.aware import AdcGradient
-from bitslice.crossbar.geometry import AdcSetting, RowOrder, adc_word, adcs, from_json
+from bitslice.crossbar.geometry import RowOrder
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import Rounding, check_headroom
 from bitslice.regularizers import RegularizerKind

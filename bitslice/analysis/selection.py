@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bitslice.crossbar.geometry import AdcSetting, RowOrder
+from bitslice.crossbar.adc import AdcSetting
+from bitslice.crossbar.geometry import RowOrder
 from bitslice.errors import BitsliceError
 from bitslice.experiments import CLAIMED, EXPERIMENTS, Config, InputScaling, Method, Profile
 from bitslice.records import Record

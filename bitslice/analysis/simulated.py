@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bitslice.analysis.seeds import Spread
-from bitslice.crossbar.geometry import AdcSetting
+from bitslice.crossbar.adc import AdcSetting
 from bitslice.crossbar.report import Report, read
 from bitslice.crossbar.tolerance import ToleranceReport
 from bitslice.records import Record

@@ -1,16 +1,7 @@
 """Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.geometry import (
-    Adc,
-    AdcBits,
-    AdcSetting,
-    Crossbar,
-    RowOrder,
-    SignedInputs,
-    adc_setting,
-    adcs,
-    setting_name,
-)
+from bitslice.crossbar.adc import Adc, AdcBits, AdcSetting, adc_setting, adcs, setting_name
+from bitslice.crossbar.geometry import Crossbar, RowOrder, SignedInputs
 from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
 from bitslice.crossbar.network import deploy, recalibrate
 from bitslice.crossbar.nonideal import NonIdealities

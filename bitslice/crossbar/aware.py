@@ -12,7 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.geometry import Adc, AdcBits, Crossbar, SignedInputs, adcs
+from bitslice.crossbar.adc import Adc, AdcBits, adcs
+from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.crossbar.mapping import layer_name, map_layer, stored_weights, unfold_of
 from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.reference import digits, phases

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.geometry import Adc, Crossbar
+from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.mapping import Unfold
 from bitslice.errors import BitsliceError
 from bitslice.native import library

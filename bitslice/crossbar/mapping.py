@@ -14,7 +14,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs
+from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.crossbar.reference import phases
 from bitslice.errors import BitsliceError
 from bitslice.native import elementwise

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from bitslice.crossbar.adc import Adc, AdcBits, adcs
 from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
-from bitslice.crossbar.geometry import Adc, AdcBits, SignedInputs, adcs
+from bitslice.crossbar.geometry import SignedInputs
 from bitslice.crossbar.mapping import MappedLayer, Unfold
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulator import simulated, simulator

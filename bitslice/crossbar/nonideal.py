@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bitslice.crossbar.geometry import Adc, Crossbar
+from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.stacked import Stacked
 from bitslice.errors import BitsliceError
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from bitslice.crossbar.geometry import Adc, Crossbar, SignedInputs
+from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.slices import to_slices
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from bitslice import records, training
 from bitslice.costs.models import AbsoluteAdc
 from bitslice.costs.network import LayerLoad, network_cost
-from bitslice.crossbar.geometry import AdcSetting, Crossbar, RowOrder, adcs, from_json, setting_name
+from bitslice.crossbar.adc import AdcSetting, adcs, from_json, setting_name
+from bitslice.crossbar.geometry import Crossbar, RowOrder
 from bitslice.crossbar.mapping import MappedLayer, map_network
 from bitslice.crossbar.network import deploy, images_at_a_time, recalibrate
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled

@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from bitslice import native
-from bitslice.crossbar.geometry import Adc
+from bitslice.crossbar.adc import Adc
 from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.mapping import MappedLayer
 from bitslice.crossbar.nonideal import Analog, NonIdealities

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.geometry import Adc, Crossbar
+from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.mapping import Unfold
 from bitslice.crossbar.reference import digits
 from bitslice.slices import cell_levels

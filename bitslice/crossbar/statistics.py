@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.geometry import adcs
+from bitslice.crossbar.adc import adcs
 from bitslice.crossbar.mapping import MappedLayer, Unfold, observed_inputs
 from bitslice.crossbar.simulator import simulator
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bitslice import records
-from bitslice.crossbar.geometry import AdcSetting, Crossbar, from_json
+from bitslice.crossbar.adc import AdcSetting, from_json
+from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.mapping import map_network
 from bitslice.crossbar.network import deploy
 from bitslice.crossbar.nonideal import NonIdealities

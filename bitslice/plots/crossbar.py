@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
 from bitslice.analysis import CLAIMED_BITS, Simulated, Spread, accuracies, slice_bits, tolerated
-from bitslice.crossbar.geometry import AdcSetting, setting_name
+from bitslice.crossbar.adc import AdcSetting, setting_name
 from bitslice.crossbar.report import Report
 from bitslice.crossbar.statistics import BitlineSums, resolution
 from bitslice.crossbar.tolerance import ToleranceReport

@@ -5,7 +5,7 @@ from typing import Any
 
 from bitslice import analysis
 from bitslice.analysis import Simulated, Spread, spread
-from bitslice.crossbar.geometry import AdcSetting, setting_name
+from bitslice.crossbar.adc import AdcSetting, setting_name
 from bitslice.crossbar.report import Report, Setting
 from bitslice.crossbar.tolerance import ToleranceReport
 from bitslice.experiments import CLAIMED

@@ -1,0 +1,134 @@
+"""The ADCs at the bitlines: what they make of a sum, and how a choice of them is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bitslice.errors import BitsliceError
+
+
+@dataclass(frozen=True)
+class Adc:
+    """Transfer function of an ADC, in cell levels: rounds half up to a multiple of ``step``, and clips.
+
+    Attributes:
+        bits: resolution N, so that codes run from 0 to 2^N - 1; None: ideal, every sum as it is.
+        step: bitline sum per code. The kernel counts with powers of two; others take the slower torch form.
+
+    >>> Adc(2).convert(torch.tensor([0, 1, 3, 4, 200]))
+    tensor([0, 1, 3, 3, 3])
+    >>> Adc(2, step=4).convert(torch.tensor([0, 1, 2, 5, 200]))
+    tensor([ 0,  0,  4,  4, 12])
+    """
+
+    bits: int | None
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.bits is not None and not 1 <= self.bits <= 16:
+            raise BitsliceError(f"an ADC has between 1 and 16 bits, not {self.bits}")
+        if self.step < 1:
+            raise BitsliceError(f"the step of an ADC must be at least 1 cell level, not {self.step}")
+        if self.bits is None and self.step > 1:
+            raise BitsliceError("an ideal ADC has no step: give it a resolution")
+
+    @property
+    def full_scale(self) -> int | None:
+        """Largest sum that it gives; what lies beyond is clipped. None: ideal, there is no such sum.
+
+        >>> Adc(3).full_scale, Adc(3, step=4).full_scale
+        (7, 28)
+        """
+        return None if self.bits is None else (2**self.bits - 1) * self.step
+
+    def changes(self, largest: Tensor) -> Tensor:
+        """Whether some sum from 0 to ``largest`` (any shape, integer) is not converted to itself; bool, same shape."""
+        if self.bits is None:
+            return torch.zeros_like(largest, dtype=torch.bool)
+        return largest.gt(0) if self.step > 1 else largest.gt(2**self.bits - 1)
+
+    def convert(self, sums: Tensor) -> Tensor:
+        """Converted bitline sums: same shape and type; ``sums`` are integers, or real where cells are not ideal."""
+        if self.bits is None:
+            return sums
+        if self.step == 1 and not sums.is_floating_point():
+            return sums.clamp(0, 2**self.bits - 1)
+        codes = torch.div(sums + self.step / 2 if sums.is_floating_point() else sums + self.step // 2, self.step)
+        return codes.floor().clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
+
+
+AdcSetting = tuple[int | Adc | None, ...]
+"""ADCs of all slices, B0 first: a resolution, a whole ADC where its step is not 1, or None for an ideal one."""
+
+AdcBits = Sequence[int | Adc | None] | int | None
+"""As :data:`AdcSetting`; one number, or None, stands for all slices."""
+
+
+def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
+    """ADCs of all slices, B0 first.
+
+    >>> [adc.bits for adc in adcs((3, 3, 3, 1))], [adc.bits for adc in adcs(8)]
+    ([3, 3, 3, 1], [8, 8, 8, 8])
+
+    Raises:
+        BitsliceError: if there are not as many as slices, or one is not between 1 and 16.
+    """
+    listed = [bits] * slices if bits is None or isinstance(bits, int) else list(bits)
+    if len(listed) != slices:
+        raise BitsliceError(f"{slices} slices need {slices} ADC resolutions, B0 first, not {len(listed)}")
+    return tuple(n if isinstance(n, Adc) else Adc(n) for n in listed)
+
+
+def adc_word(adc: int | Adc | None) -> str:
+    """One ADC as text: its resolution, with its step behind an x where that is not 1, or ``ideal``.
+
+    >>> [adc_word(adc) for adc in (3, Adc(3), Adc(3, step=4), None)]
+    ['3', '3', '3x4', 'ideal']
+    """
+    adc = adc if isinstance(adc, Adc) else Adc(adc)
+    return "ideal" if adc.bits is None else f"{adc.bits}x{adc.step}" if adc.step > 1 else str(adc.bits)
+
+
+def setting_name(setting: Sequence[int | Adc | None]) -> str:
+    """ADCs as text, B0 first; one word where all slices have the same.
+
+    >>> setting_name((3, 3, 3, 1)), setting_name((8, 8, 8, 8)), setting_name((Adc(3, step=2), 3, 3, 1))
+    ('3,3,3,1', '8', '3x2,3,3,1')
+    """
+    words = [adc_word(adc) for adc in setting]
+    return words[0] if len(set(words)) == 1 else ",".join(words)
+
+
+def adc_setting(text: str) -> AdcSetting:
+    """ADCs from text, a word a slice, B0 first.
+
+    >>> adc_setting("3x2,3,ideal,1")
+    (Adc(bits=3, step=2), 3, None, 1)
+
+    Raises:
+        BitsliceError: if a word is none of an ADC.
+    """
+
+    def adc(word: str) -> int | Adc | None:
+        bits, _, step = word.partition("x")
+        if word == "ideal":
+            return None
+        return Adc(int(bits), int(step)) if int(step or 1) != 1 else int(bits)
+
+    try:
+        return tuple(adc(word) for word in text.split(","))
+    except ValueError:
+        raise BitsliceError(
+            f"ADCs are whole numbers of bits, as 3x2 with a step, or ideal, such as 3,3,3,1, not {text!r}"
+        ) from None
+
+
+def from_json(setting: Sequence[int | dict[str, int] | None]) -> AdcSetting:
+    """ADCs from JSON, in which a whole one is an object of its attributes.
+
+    >>> from_json([3, {"bits": 3, "step": 2}, None])
+    (3, Adc(bits=3, step=2), None)
+    """
+    return tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in setting)
