@@ -24,7 +24,7 @@ ADAPTED: dict[str, tuple[tuple[Method, RowOrder, int], ...]] = {
         for headroom in (0, 2)
         for method in (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
     ),
-    "cifar10-vgg11-bn": ((Method.QUANTIZED, RowOrder.SPREAD, 2), (Method.BL1, RowOrder.SPREAD, 2)),
+    "cifar10-vgg11-bn": ((Method.BL1, RowOrder.SPREAD, 2),),
     "mnist": (
         (Method.QUANTIZED, RowOrder.SPREAD, 0),
         (Method.PRUNED, RowOrder.SPREAD, 0),
