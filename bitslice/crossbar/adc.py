@@ -86,9 +86,11 @@ def adc_word(adc: int | Adc | None) -> str:
 
     >>> [adc_word(adc) for adc in (3, Adc(3), Adc(3, step=4), None)]
     ['3', '3', '3x4', 'ideal']
+    >>> adc_word(0)  # what a slice without a set cell asks for
+    '0'
     """
-    adc = adc if isinstance(adc, Adc) else Adc(adc)
-    return "ideal" if adc.bits is None else f"{adc.bits}x{adc.step}" if adc.step > 1 else str(adc.bits)
+    bits, step = (adc.bits, adc.step) if isinstance(adc, Adc) else (adc, 1)
+    return "ideal" if bits is None else f"{bits}x{step}" if step > 1 else str(bits)
 
 
 def setting_name(setting: Sequence[int | Adc | None]) -> str:
