@@ -1,8 +1,10 @@
 """The project's files agree with each other, and the README's commands and snippets work."""
 
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,8 +121,6 @@ def test_a_notebook_depends_on_its_own_plots_only() -> None:
 
 
 def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    import json
-
     from bitslice.experiments import Method
     from bitslice.plans import SWEEPS
 
@@ -136,6 +136,19 @@ def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: 
         if row["method"] != "float":
             assert row["mean_density"] == pytest.approx(sum(row["density"]) / 4)
         assert 0 <= row["accuracy"] <= 100
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "simulations").rglob("*.json")), ids=lambda path: path.stem)
+def test_released_simulations_are_of_the_network_and_kind_that_their_path_names(path: Path) -> None:
+    kind, experiment, name = path.relative_to(ROOT / "simulations").parts
+    found = json.loads(path.read_text())
+    assert found["network"] == f"results/{experiment}/{name}"
+    if kind != "tolerance":
+        headroom = re.fullmatch(r"headroom(?:-(\d))?(?:-calibrated)?", kind)
+        order = "spread" if headroom or kind.startswith("spread") else "consecutive"
+        assert found["crossbar"].get("row_order", "consecutive") == order
+        assert found.get("headroom", 0) == (int(headroom[1] or 2) if headroom else 0)
+        assert bool(found.get("calibration_images")) == kind.endswith("calibrated")
 
 
 def test_released_records_stay_small() -> None:
