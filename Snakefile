@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bitslice import records
-from bitslice.crossbar import RowOrder, setting_name
+from bitslice.crossbar import RowOrder
+from bitslice.crossbar.adc import adc_word
 from bitslice.experiments import Method, Profile
 from bitslice.plans import planned
 from bitslice.sources import closure, notebook_sources
@@ -114,7 +115,7 @@ def options(wildcards):
     if config.alpha is not None:
         words.append(f"--alpha {config.alpha!r}")
     if stage := config.adapt:
-        words.append(f"--adc-bits {setting_name(stage.adc_bits)} --row-order {stage.row_order.value}")
+        words.append(f"--adc-bits {','.join(map(adc_word, stage.adc_bits))} --row-order {stage.row_order.value}")
         words.append(f"--headroom {stage.headroom}")
     return " ".join(words)
 

@@ -126,6 +126,8 @@ def _train(options: argparse.Namespace) -> None:
         alpha=options.alpha,
         **scaling,
     )
+    if options.headroom and options.adc_bits is None:
+        raise BitsliceError("--headroom takes part in training through ADCs: give --adc-bits too")
     if options.adc_bits is not None:
         order = by_value(RowOrder, options.row_order)
         config = experiments.adapted(config, adc_setting(options.adc_bits), order, options.headroom)

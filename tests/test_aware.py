@@ -289,6 +289,7 @@ class TestRun:
         record = records.read(tmp_path / "bl1-adc3.3.3.1-spread-s0.json")
         assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
         for arguments, message in (
+            (["--headroom", "2"], "give --adc-bits too"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
             (["--adc-bits", "3,3,3,x"], "ADCs are whole numbers of bits, as 3x2 with a step, or ideal"),
             (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),
