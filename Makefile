@@ -26,10 +26,11 @@ book: $(READY) ## Train the live experiment, execute every notebook, build the b
 	@$(SNAKEMAKE) book
 	@echo "The book is at $(BOOK)/index.html"
 
-test: $(READY) ## Run every check: style, types, tests, coverage
+test: $(READY) ## Run every check: style, types, imports, tests, coverage
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@lint-imports
 	@python -m pytest
 
 figures: $(READY) ## Regenerate all figures
@@ -51,10 +52,9 @@ bench: $(READY) ## Run the benchmarks; writes build/bench.json
 	@python -m benchmarks.train_step
 	@python -m benchmarks.crossbar
 
-lock: $(READY) ## Renew requirements.lock and environment.yml from pyproject.toml
+lock: $(READY) ## Renew requirements.lock from pyproject.toml
 	@uv pip compile pyproject.toml --extra book --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements.lock
-	@python -m bitslice.environment
 
 format: $(READY) ## Format the code
 	@ruff check --fix --quiet . && ruff format --quiet .
@@ -64,7 +64,7 @@ clean: ## Remove everything generated but the environment and the data
 
 # uv installs the lock file much faster than pip; its own pin and hashes stand in the same file.
 # The kernels in C are compiled with the package.
-$(READY): requirements.lock pyproject.toml $(wildcard bitslice/native/*.c)
+$(READY): requirements.lock pyproject.toml $(wildcard bitslice/native/*.[ch])
 	@[ -n "$(PYTHON)" ] || { echo "bitslice needs Python 3.11 or newer" >&2; exit 1; }
 	@echo "Installing the environment into .venv (once)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv

@@ -2,25 +2,22 @@
 
 from pathlib import Path
 
-from bitslice import records
-from bitslice.crossbar import RowOrder
-from bitslice.crossbar.adc import adc_word
-from bitslice.experiments import Method, Profile
-from bitslice.plans import planned
-from bitslice.sources import closure, notebook_sources
+from bitslice.book.sources import closure, notebook_sources
+from bitslice.crossbar import RowOrder, adc_word
+from bitslice.lab import records
+from bitslice.lab.data import DATA_SETS
+from bitslice.lab.experiments import EXPERIMENTS, run_name
+from bitslice.lab.plans import planned
+from bitslice.lab.words import Method, Profile
 
 EXPERIMENT = config.get("experiment", "mnist")
 PROFILE = config.get("profile", "quick")
-MNIST = [
-    f"data/MNIST/raw/{part}-ubyte"
-    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-]
-CIFAR10 = [f"data/cifar-10-batches-bin/{part}.bin" for part in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")]
+DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
 # Small networks are fastest on one thread; convolutions use what there is.
 THREADS = {"mnist": 1}
 METHODS = [method for method in Method if method is not Method.FLOAT]
-TRAINING = closure("import bitslice.training")
-CROSSBAR = closure("import bitslice.crossbar.report, bitslice.crossbar.tolerance")
+TRAINING = closure("import bitslice.lab.training")
+CROSSBAR = closure("import bitslice.lab.report, bitslice.lab.subjects, bitslice.lab.tolerance")
 RELEASED = [str(path) for path in sorted(Path("results").rglob("*.*"))]
 SIMULATED = [str(path) for path in sorted(Path("simulations").rglob("*.json"))]
 
@@ -29,7 +26,7 @@ def network_page(name, experiment):
     """A page on one CIFAR-10 network: it draws nothing without records, and checks one of them on the real images."""
     drawn = ["density", "front", "training"] if list(Path("results", experiment).glob("quantized-*.json")) else []
     # The images are a download of 139 MB: a book at smoke size goes without the check.
-    check = dict(data=[], options="-p images 0") if PROFILE == "smoke" else dict(data=CIFAR10)
+    check = dict(data=[], options="-p images 0") if PROFILE == "smoke" else dict(data=DATA["cifar10"])
     return {name: dict(figures=[f"{name}_{figure}" for figure in drawn], live=False) | check}
 
 
@@ -52,8 +49,6 @@ NOTEBOOKS = {
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])
 
-# On how many images each report looks.
-OBSERVED = {"mnist": 1000, "cifar10-resnet20": 50, "cifar10-vgg11-bn": 20}
 STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
 STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
 FEW = "".join(f" --adc-bits {setting}" for setting in ("ideal,ideal,ideal,ideal", "4,4,4,2", "3,3,3,1"))
@@ -75,7 +70,7 @@ def simulation(wildcards):
     """Command line of a simulation; remedies are tried on the first 1,000 test images of CIFAR-10."""
     words = [SIMULATIONS[wildcards.kind]]
     if wildcards.kind != "tolerance":
-        words.append(f"--observed-images {OBSERVED[wildcards.experiment]}")
+        words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
         if wildcards.kind != "report" and wildcards.experiment != "mnist":
             words.append("--images 1000")
     return " ".join(words)
@@ -123,12 +118,13 @@ def options(wildcards):
 def start(wildcards):
     """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
     config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
-    first = f"{config.before_adapting().name}.json" if config.adapt else f"{config.pretrained().name}.state.npz"
+    before, pretrained = run_name(config.before_adapting()), run_name(config.pretrained())
+    first = f"{before}.json" if config.adapt else f"{pretrained}.state.npz"
     return f"build/runs/{wildcards.experiment}/{wildcards.profile}/{first}"
 
 
 def data_files(wildcards):
-    return MNIST if wildcards.experiment == "mnist" else CIFAR10
+    return DATA[EXPERIMENTS[wildcards.experiment](Method.QUANTIZED).data]
 
 
 localrules: book, figures, reproduce, crossbar
@@ -156,22 +152,19 @@ rule crossbar:
         [f"build/simulations/{kind}/{run}.json" for kind in SIMULATIONS for run in simulated(kind)],
 
 
-rule fetch_mnist:
-    output:
-        MNIST,
-    resources:
-        runtime=10,
-    shell:
-        "bitslice fetch mnist"
+for data_set in DATA:
 
-
-rule fetch_cifar10:
-    output:
-        CIFAR10,
-    resources:
-        runtime=20,
-    shell:
-        "bitslice fetch cifar10"
+    rule:
+        name:
+            f"fetch_{data_set}"
+        output:
+            DATA[data_set],
+        params:
+            data_set=data_set,
+        resources:
+            runtime=20,
+        shell:
+            "bitslice fetch {params.data_set}"
 
 
 rule pretrain:
@@ -239,7 +232,7 @@ for notebook in NOTEBOOKS:
             notebook_sources(Path(f"notebooks/{notebook}.ipynb")),
             RELEASED,
             SIMULATED,
-            NOTEBOOKS[notebook].get("data", MNIST),
+            NOTEBOOKS[notebook].get("data", DATA["mnist"]),
             LIVE_RUNS if NOTEBOOKS[notebook]["live"] else [],
         output:
             f"build/executed/{notebook}.ipynb",
@@ -264,7 +257,7 @@ rule html:
         [str(path) for path in Path("book").rglob("*") if path.is_file() and "__pycache__" not in path.parts],
         RELEASED,
         SIMULATED,
-        closure("import bitslice.cli, bitslice.training, bitslice.analysis, bitslice.figures, bitslice.notebooks"),
+        closure("import bitslice.cli, bitslice.lab.training, bitslice.book.analysis, bitslice.book.figures"),
     output:
         "build/book/_build/html/index.html",
     resources:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import medians, merge
-from bitslice import models, native, records
+from bitslice import native
 from bitslice.crossbar import Adc, Crossbar, Unfold, adcs, deploy, map_network
+from bitslice.crossbar.drive import digits
 from bitslice.crossbar.kernel import Counters
-from bitslice.crossbar.reference import digits
-from bitslice.crossbar.stacked import unfolded
+from bitslice.crossbar.unfold import unfolded
+from bitslice.lab import models, records
 from bitslice.quantizer import quantize
 from bitslice.slices import to_slices
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.timing import medians, merge
-from bitslice import models
+from bitslice.lab import models
 from bitslice.quantizer import quantize
 from bitslice.regularizers import BitSliceL1
 

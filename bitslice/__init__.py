@@ -1,4 +1,4 @@
-"""Bit-slice sparsity for ReRAM accelerators.
+"""Bit-slice sparsity for ReRAM accelerators: the method here, crossbars in ``crossbar``, what ADCs cost in ``costs``.
 
 >>> import bitslice
 >>> from torch import nn
@@ -11,7 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bitslice import costs as costs
+    from bitslice import crossbar as crossbar
     from bitslice.errors import BitsliceError as BitsliceError
+    from bitslice.proximal import charge_slices as charge_slices
     from bitslice.quantizer import FixedPoint as FixedPoint
     from bitslice.quantizer import Rounding as Rounding
     from bitslice.quantizer import leave_headroom as leave_headroom
@@ -24,11 +27,12 @@ if TYPE_CHECKING:
     from bitslice.slices import from_slices as from_slices
     from bitslice.slices import to_slices as to_slices
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names load on first use, so that `import bitslice` does not wait for torch.
 _HOME = {
     "BitsliceError": "errors",
+    "charge_slices": "proximal",
     "FixedPoint": "quantizer",
     "Rounding": "quantizer",
     "leave_headroom": "quantizer",
@@ -41,11 +45,14 @@ _HOME = {
     "from_slices": "slices",
     "to_slices": "slices",
 }
+_PACKAGES = ("costs", "crossbar")
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_HOME, *_PACKAGES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"bitslice.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'bitslice' has no attribute {name!r}")
     return getattr(import_module(f"bitslice.{_HOME[name]}"), name)

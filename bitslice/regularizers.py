@@ -6,7 +6,6 @@ Both are means over all N quantized parameters of the model, as in the authors' 
     Bl1:  sum (B0 + B1 + B2 + B3) / (4 N)        (the paper's term; B_k are the slices of the code of |w|)
 """
 
-import enum
 from functools import cache
 from typing import Any, cast
 
@@ -134,16 +133,3 @@ class BitSliceL1(Regularizer):
         bits = tensor.quantizer.bits
         total = _SliceSum.apply(tensor.original, tensor.quantizer.step, bits, self.cell_bits)  # type: ignore[no-untyped-call]
         return cast(Tensor, total) / slice_count(bits, self.cell_bits)
-
-
-class RegularizerKind(enum.Enum):
-    """Which regularizer a training stage adds to its loss."""
-
-    L1 = "l1"
-    """Elementwise L1."""
-    BIT_SLICE_L1 = "bl1"
-    """The paper's bit-slice L1."""
-
-    def build(self, model: nn.Module) -> Regularizer:
-        """The regularizer of this kind for a quantized ``model``."""
-        return L1(model) if self is RegularizerKind.L1 else BitSliceL1(model)

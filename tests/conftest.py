@@ -9,10 +9,12 @@ import hypothesis
 import pytest
 import torch
 
-from bitslice import training
-from bitslice.data import Images
-from bitslice.experiments import Config, Method, Profile, mnist
-from bitslice.records import Record
+from bitslice.lab import training
+from bitslice.lab.config import Config
+from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.experiments import mnist
+from bitslice.lab.records import Record
+from bitslice.lab.words import Method, Profile
 
 hypothesis.settings.register_profile("bitslice", deadline=None, max_examples=60)
 hypothesis.settings.load_profile("bitslice")
@@ -60,7 +62,7 @@ def _one_thread() -> None:
 @pytest.fixture
 def digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training reads the synthetic digits instead of MNIST."""
-    monkeypatch.setitem(training.DATA_SETS, "mnist", lambda train: TRAIN if train else TEST)
+    monkeypatch.setitem(DATA_SETS, "mnist", lambda train: TRAIN if train else TEST)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Every method but the float baseline, trained once. Tests must not change the folder."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.DATA_SETS, "mnist", lambda train: TRAIN if train else TEST)
+        patch.setitem(DATA_SETS, "mnist", lambda train: TRAIN if train else TEST)
         records = {method: training.run(small(method), folder, report=silent) for method in QUANTIZED_METHODS}
     return Trained(folder, records)
 

@@ -8,20 +8,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitslice import analysis, tables
-from bitslice.analysis import Front, Layer, Spread, spread
+from bitslice.book import analysis, tables
+from bitslice.book.analysis import Front, Layer, Spread, spread
+from bitslice.book.figures import EXPERIMENT_NAMES
 from bitslice.costs.models import SABERI
 from bitslice.crossbar import BitlineSums, RowOrder
 from bitslice.errors import BitsliceError
-from bitslice.experiments import CLAIMED, EXPERIMENTS, InputScaling, Method, Profile, adapted, mnist
-from bitslice.figures import EXPERIMENT_NAMES
-from bitslice.records import Record
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, adapted, mnist, run_name
+from bitslice.lab.records import Record
+from bitslice.lab.words import InputScaling, Method, Profile
 
 
 def record(method: Method, seed: int, alpha: float | None, accuracy: float, density: float, top: int = 15) -> Record:
     config = mnist(method, Profile.PAPER, seed, alpha)
     return Record(
-        path=Path(f"results/mnist/{config.name}.json"),
+        path=Path(f"results/mnist/{run_name(config)}.json"),
         config=config,
         epochs={key: [1, 2] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")},
         final={
@@ -32,7 +33,7 @@ def record(method: Method, seed: int, alpha: float | None, accuracy: float, dens
             "adc": {name: {"bound": 2 * top, "observed": top} for name in ("B0", "B1", "B2", "B3")},
         },
         after_pruning=None,
-        weights={"file": f"{config.name}.npz", "sha256": ""},
+        weights={"file": f"{run_name(config)}.npz", "sha256": ""},
         provenance={"commit": "0" * 40, "device": "a CPU", "threads": 1, "wall_seconds": 60.0 + seed},
     )
 

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitslice import records, training
 from bitslice.cli import main
 from bitslice.crossbar import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, deploy, map_network
 from bitslice.crossbar.aware import AdcGradient, converted, through_adcs
-from bitslice.crossbar.reference import digits
+from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Config, Method, Profile, adapted, mnist
+from bitslice.lab import evaluation, records, training
+from bitslice.lab.config import Config
+from bitslice.lab.experiments import adapted, mnist, run_name
+from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize, quantized_tensors
 from bitslice.slices import cell_levels
 from tests.conftest import TEST, Trained, silent, small
@@ -200,10 +202,10 @@ def example(method: Method = Method.BL1, order: RowOrder = RowOrder.SPREAD) -> C
 
 class TestConfiguration:
     def test_name_tells_the_adcs_and_the_row_order(self) -> None:
-        assert example().name == "bl1-adc3.3.3.1-spread-s0"
-        assert example(order=RowOrder.CONSECUTIVE).name == "bl1-adc3.3.3.1-s0"
-        assert adapted(small(Method.L1, 2, 3.0), (None, 4, 4, 10)).name == "l1-a3-adcideal.4.4.10-spread-s2"
-        assert adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), headroom=2).name == "bl1-adc3x2.3.3.1-spread-h2-s0"
+        assert run_name(example()) == "bl1-adc3.3.3.1-spread-s0"
+        assert run_name(example(order=RowOrder.CONSECUTIVE)) == "bl1-adc3.3.3.1-s0"
+        assert run_name(adapted(small(Method.L1, 2, 3.0), (None, 4, 4, 10))) == "l1-a3-adcideal.4.4.10-spread-s2"
+        assert run_name(adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), headroom=2)) == "bl1-adc3x2.3.3.1-spread-h2-s0"
 
     def test_last_stage_has_no_regularizer(self) -> None:
         for method in (Method.BL1, Method.BL0, Method.QUANTIZED):
@@ -239,11 +241,11 @@ class TestRun:
         record = training.run(config, tmp_path, report=silent)
         assert record.epochs["stage"] == ["adapt"]
         assert record.after_pruning is None
-        network = records.read(tmp_path / f"{config.name}.json").network()
-        x = training.network_input(TEST.pixels, TEST, config.input_scaling)
+        network = records.read(tmp_path / f"{run_name(config)}.json").network()
+        x = evaluation.network_input(TEST.pixels, TEST, config.input_scaling)
         crossbar = Crossbar(row_order=RowOrder.SPREAD)
         deployed = deploy(network, map_network(network, x, crossbar), CLAIMED)
-        assert record.final["adc_accuracy"] == training.percent_correct(deployed, [(x, TEST.labels)])
+        assert record.final["adc_accuracy"] == evaluation.percent_correct(deployed, [(x, TEST.labels)])
         before, after = (list(quantized_tensors(r.network())) for r in (start, record))
         assert not any(bool((a.codes()[b.codes() == 0] != 0).any()) for b, a in zip(before, after, strict=True))
         assert any(bool((a.codes() != b.codes()).any()) for b, a in zip(before, after, strict=True))

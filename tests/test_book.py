@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from bitslice import data
-from bitslice.sources import PACKAGE
+from bitslice.book.sources import PACKAGE
+from bitslice.lab.data import DATA_SETS, data_folder
 
 ROOT = PACKAGE.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -70,8 +70,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("Snakefile", "_config.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
-    data.mnist(train=True)
-    (folder / "data").symlink_to(data.data_folder().resolve())
+    DATA_SETS["mnist"](True)
+    (folder / "data").symlink_to(data_folder().resolve())
     done = snakemake(folder, "--", "book")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -105,7 +105,7 @@ def test_live_runs_never_touch_the_released_records(project: Path) -> None:
 
 
 def test_editing_a_plot_runs_the_notebooks_that_use_it_and_no_training(project: Path) -> None:
-    path = project / "bitslice/plots/regularizer.py"
+    path = project / "bitslice/book/plots/regularizer.py"
     before, times = path.read_text(), path.stat()
     touch(path)
     assert would_run(project) == {"notebook_regularizer", "html"}

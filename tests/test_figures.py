@@ -11,10 +11,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from bitslice.analysis import Layer, at_default_alpha
-from bitslice.experiments import Method
-from bitslice.figures import INK, METHOD_COLOURS, Page, record_links
-from bitslice.plots import idea, layers, methods, regularizer, slices
+from bitslice.book.analysis import Layer, at_default_alpha
+from bitslice.book.figures import INK, METHOD_COLOURS, Page, record_links
+from bitslice.book.plots import idea, layers, methods, regularizer, slices
+from bitslice.lab.words import Method
 from tests.test_analysis import record, sweep
 
 

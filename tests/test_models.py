@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import bitslice
-from bitslice import models
+from bitslice.lab import models
 
 #: Network: all parameters in float, quantized parameters, quantized tensors.
 SIZES = {

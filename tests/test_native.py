@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bitslice import native
+from bitslice.book.sources import PACKAGE, closure
 from bitslice.errors import BitsliceError
 from bitslice.native import VARIABLE, Level, levels, library, library_file
-from bitslice.sources import PACKAGE, closure
 
 BUILT = pytest.mark.skipif(not levels(), reason="the kernels are not built here")
 

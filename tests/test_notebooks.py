@@ -8,10 +8,10 @@ import nbformat
 import papermill
 import pytest
 
-from bitslice import notebooks
+from bitslice.book import notebooks
+from bitslice.book.sources import PACKAGE
 from bitslice.cli import main
 from bitslice.errors import BitsliceError
-from bitslice.sources import PACKAGE
 
 ROOT = PACKAGE.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))

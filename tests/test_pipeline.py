@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import bitslice
-from bitslice import BitsliceError, models, pipeline, training
-from bitslice.data import Images
-from bitslice.experiments import EXPERIMENTS, Augmentation, Config, Method, Precision, Profile, Schedule, mnist
+from bitslice import BitsliceError
+from bitslice.lab import evaluation, models, pipeline, states, training
+from bitslice.lab.config import Config
+from bitslice.lab.data import Images
+from bitslice.lab.experiments import EXPERIMENTS, mnist
+from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, Schedule
 from bitslice.quantizer import BLOCK, fake_quantize, power_of_two_step
 from tests.conftest import silent
 
@@ -89,12 +92,12 @@ class TestConfig:
         for field in ("schedule", "nesterov", "weight_decay", "label_smoothing"):
             del old["pretrain"][field], old["finetune"][field]
         assert Config.from_dict(old) == config
-        training.refuse_other_config(Path("old.checkpoint"), config, old)
+        states.refuse_other_config(Path("old.checkpoint"), config, old)
 
     def test_checkpoint_of_another_version_names_what_differs(self) -> None:
         config = mnist(Method.BL1)
         with pytest.raises(BitsliceError, match=r"seed is 1, not 0; shape is 'round', not None"):
-            training.refuse_other_config(Path("x"), config, {**config.to_dict(), "seed": 1, "shape": "round"})
+            states.refuse_other_config(Path("x"), config, {**config.to_dict(), "seed": 1, "shape": "round"})
 
     @pytest.mark.parametrize(
         ("experiment", "profile", "message"),
@@ -234,7 +237,7 @@ def test_input_costs_little() -> None:
     started = time.thread_time()
     shown = 0
     for pixels, labels in pipeline.batches(images, 120, Augmentation.CROP_FLIP, torch.Generator()):
-        training.network_input(pixels, images, training.InputScaling.NORMALIZED)
+        evaluation.network_input(pixels, images, InputScaling.NORMALIZED)
         shown += len(labels)
     assert (time.thread_time() - started) / shown < 300e-6  # a training step takes 1500 us an image; 3% are 45
 

@@ -12,13 +12,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bitslice import analysis, tables
+from bitslice.book import analysis, tables
+from bitslice.book.plots import crossbar
 from bitslice.crossbar import BitlineSums, Crossbar, RowOrder, map_network
-from bitslice.crossbar.report import Report, Setting
-from bitslice.crossbar.tolerance import Tolerance, ToleranceReport, read
 from bitslice.errors import BitsliceError
-from bitslice.experiments import CLAIMED, EXPERIMENTS, Method, Profile, adapted
-from bitslice.plots import crossbar
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, adapted
+from bitslice.lab.report import Report, Setting
+from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
+from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize
 from tests.test_analysis import record
 

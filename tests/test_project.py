@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import nn
 
-from bitslice import environment
+from bitslice.book import environment
+from bitslice.book.sources import PACKAGE, closure, notebook_sources
 from bitslice.cli import main
-from bitslice.sources import PACKAGE, closure, notebook_sources
 
 ROOT = PACKAGE.parent
 README = (ROOT / "README.md").read_text()
@@ -23,23 +23,31 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_conda_and_pip_pin_the_same_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def locked(python: str = "3.11") -> dict[str, str]:
+    """Pinned version of every package in the lock file, as it applies to this Python."""
+    pins = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        match = re.match(r"([a-z0-9-]+)==([^ ;]+)(?: ; (.*?))? \\", line)
+        if match and (not match[3] or "python_full_version" not in match[3] or f"< '{python[:2]}12'" in match[3]):
+            pins[match[1]] = match[2]
+    return pins
+
+
+def test_conda_users_get_every_version_of_the_lock_file() -> None:
+    """Conda writes the pip entries, a line each, into a requirements file beside environment.yml and installs that."""
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in conda["dependencies"] if isinstance(entry, dict))
-    pins = dict(line.split("==") for line in pip if "==" in line)
-    locked = environment.locked()
-    assert pins == {name: locked[name] for name in environment.direct_requirements()}
-    assert (ROOT / "environment.yml").read_text() == environment.conda_environment()
+    assert pip == ["--require-hashes", "--requirement requirements.lock"]
+    assert "python=3.11" in conda["dependencies"]  # for which `make lock` resolves
 
 
 def test_what_is_installed_is_what_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     if sys.version_info >= (3, 12):
         pytest.skip("the lock names other versions for newer Pythons")
-    locked = environment.locked()
+    pins, names = locked(), environment.direct_requirements()
     assert {name: found.partition("+")[0] for name, found in environment.versions().items()} == {
-        name: locked[name] for name in environment.direct_requirements()
+        name: pins[name] for name in names
     }
 
 
@@ -108,21 +116,21 @@ def test_the_snippet_that_reads_a_released_network_works(
 
 
 def test_training_depends_on_the_quantizer_and_on_no_plot() -> None:
-    training = closure("import bitslice.training")
+    training = closure("import bitslice.lab.training")
     assert "bitslice/quantizer.py" in training
-    assert "bitslice/data.py" in training
+    assert "bitslice/lab/data/mnist.py" in training
     assert not [path for path in training if re.search("plots|tables|figures|cli", path)]
 
 
 def test_a_notebook_depends_on_its_own_plots_only() -> None:
     found = notebook_sources(ROOT / "notebooks/regularizer.ipynb")
-    assert "bitslice/plots/regularizer.py" in found
-    assert "bitslice/plots/methods.py" not in found
+    assert "bitslice/book/plots/regularizer.py" in found
+    assert "bitslice/book/plots/methods.py" not in found
 
 
 def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from bitslice.experiments import Method
-    from bitslice.plans import SWEEPS
+    from bitslice.lab.experiments import EXPERIMENTS
+    from bitslice.lab.words import Method
 
     monkeypatch.chdir(ROOT)
     assert main(["results", "--json"]) == 0
@@ -131,7 +139,8 @@ def test_released_records_are_complete(monkeypatch: pytest.MonkeyPatch, capsys: 
     for method in ("pruned", "l1", "bl1"):
         assert len({row["seed"] for row in paper if row["method"] == method}) >= 5
     for method in (Method.L1, Method.BL1):
-        assert {row["alpha"] for row in paper if row["method"] == method.value} == set(SWEEPS["mnist"][method])
+        alphas = {row["alpha"] for row in paper if row["method"] == method.value}
+        assert alphas == set(EXPERIMENTS["mnist"].sweep[method])
     for row in rows:
         if row["method"] != "float":
             assert row["mean_density"] == pytest.approx(sum(row["density"]) / 4)

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from bitslice import training
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Method
+from bitslice.lab import training
+from bitslice.lab.records import Record
+from bitslice.lab.words import Method
 from bitslice.proximal import ProximalFixedPoint, charge_slices, proximal_table
 from bitslice.quantizer import FixedPoint, Rounding, prune, quantize, quantized_tensors
-from bitslice.records import Record, export_codes
+from bitslice.storage import export_codes
 from tests.conftest import Trained, silent, small
 
 

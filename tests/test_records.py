@@ -14,13 +14,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitslice import records
+from bitslice import storage
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Method, Profile, mnist
 from bitslice.files import sha256
-from bitslice.models import build
+from bitslice.lab import provenance, records
+from bitslice.lab.experiments import mnist, run_name
+from bitslice.lab.models import build
+from bitslice.lab.records import Record
+from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import Rounding, prune, quantize, quantized_tensors
-from bitslice.records import Record, export_codes, import_codes, load_arrays, save_arrays
+from bitslice.storage import export_codes, import_codes, load_arrays, save_arrays
 from tests.conftest import Trained
 
 
@@ -46,10 +49,10 @@ def perceptron(seed: int = 0) -> nn.Module:
 def saved_record(folder: Path, **changes: Any) -> Record:
     """A record written into ``folder``, with the weights of an untrained perceptron beside it."""
     config = replace(mnist(Method.BL1, Profile.SMOKE), **changes)
-    weights = folder / f"{config.name}.npz"
+    weights = folder / f"{run_name(config)}.npz"
     save_arrays(weights, export_codes(perceptron()))
     record = Record(
-        path=folder / f"{config.name}.json",
+        path=folder / f"{run_name(config)}.json",
         config=config,
         epochs={"stage": ["pretrain"], "epoch": [1], "loss": [0.1 + 0.2], "accuracy": [50.0], "mean_density": [1e-9]},
         final={"accuracy": 97.65, "density": [0.5, 1.25, 2.0, 8.0], "mean_density": 2.9375},
@@ -231,7 +234,7 @@ class TestCodes:
         ],
         ids=["no bias", "no exponent", "another size", "one for all", "one row for all", "one layer more"],
     )
-    def test_of_another_network_are_refused(self, change: Callable[[records.Arrays], Any]) -> None:
+    def test_of_another_network_are_refused(self, change: Callable[[storage.Arrays], Any]) -> None:
         arrays = export_codes(perceptron())
         change(arrays)
         with pytest.raises(BitsliceError, match="belong to another network"):
@@ -316,7 +319,7 @@ class TestArrays:
 
 class TestProvenance:
     def test_tells_commit_versions_device_and_time(self) -> None:
-        found = records.provenance(torch.device("cpu"), threads=3, seconds=1.26)
+        found = provenance.provenance(torch.device("cpu"), threads=3, seconds=1.26)
         assert set(found) == {"commit", "python", "torch", "numpy", "device", "threads", "wall_seconds"}
         assert found["torch"] == torch.__version__
         assert (found["threads"], found["wall_seconds"]) == (3, 1.3)
@@ -326,21 +329,21 @@ class TestProvenance:
     def test_names_the_processor_where_linux_tells_it_and_where_not(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert records.cpu_name()
+        assert provenance.cpu_name()
 
         def unreadable(_: Path) -> str:
             raise FileNotFoundError
 
         monkeypatch.setattr(Path, "read_text", unreadable)
-        assert records.cpu_name() in (platform.processor(), platform.machine())
+        assert provenance.cpu_name() in (platform.processor(), platform.machine())
 
     def test_has_no_commit_outside_a_checkout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-        assert records.commit() is None
+        assert provenance.commit() is None
 
     def test_has_no_commit_without_git(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert records.commit() is None
+        assert provenance.commit() is None
 
 
 @pytest.mark.parametrize(("changed", "commit"), [("", "abc"), (" M bitslice/cli.py\n", "abc+")])
@@ -348,10 +351,10 @@ def test_uncommitted_changes_are_marked(monkeypatch: pytest.MonkeyPatch, changed
     def run(command: list[str], **_: object) -> SimpleNamespace:
         return SimpleNamespace(stdout="abc\n" if command[1] == "rev-parse" else changed)
 
-    monkeypatch.setattr("bitslice.records.subprocess.run", run)
-    assert records.commit() == commit
+    monkeypatch.setattr("bitslice.lab.provenance.subprocess.run", run)
+    assert provenance.commit() == commit
 
 
 def test_the_processor_is_named_as_the_system_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda _: "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n")
-    assert records.cpu_name() == "Some CPU @ 3 GHz"
+    assert provenance.cpu_name() == "Some CPU @ 3 GHz"

@@ -7,17 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitslice import quantize, training
+from bitslice import quantize
 from bitslice.cli import main
 from bitslice.costs.designs import anchored
 from bitslice.costs.models import ADC_MODELS, COMPONENTS, SABERI
 from bitslice.crossbar import Adc, Crossbar, bitline_sums, deploy, map_network
 from bitslice.crossbar.network import recalibrate
-from bitslice.crossbar.report import QUANTILES, STANDARD, Report, network_and_images, read, report, training_images
-from bitslice.crossbar.tolerance import ToleranceReport, tolerance
-from bitslice.data import Images
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Method
+from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.report import QUANTILES, STANDARD, Report, read, report
+from bitslice.lab.subjects import network_and_images, training_images
+from bitslice.lab.tolerance import ToleranceReport, tolerance
+from bitslice.lab.words import Method
 from bitslice.quantizer import leave_headroom, quantized_tensors
 from tests.conftest import TEST, Trained
 
@@ -205,7 +206,7 @@ class TestCommandLine:
         path = trained.records[Method.BL1].path
         arguments = ["crossbar", "report", str(path), "--adc-bits", "3x2,3,3,1", "--adc-bits", "ideal,8,8,8", "--json"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(training.DATA_SETS, "mnist", lambda train: TEST)
+            patch.setitem(DATA_SETS, "mnist", lambda train: TEST)
             assert main([*arguments, "--images", "50", "--observed-images", "10"]) == 0
         captured = capsys.readouterr()
         got = Report.from_dict(json.loads(captured.out))
@@ -229,7 +230,7 @@ class TestCommandLine:
             pixels = torch.randint(0, 256, (24, 3, 32, 32), generator=generator, dtype=torch.uint8)
             return Images(pixels, torch.zeros(24, dtype=torch.int64), (0.5,) * 3, (0.25,) * 3)
 
-        monkeypatch.setitem(training.DATA_SETS, "cifar10", images)
+        monkeypatch.setitem(DATA_SETS, "cifar10", images)
         arguments = ["crossbar", "report", path, "--adc-bits", "2,2,2,2", "--json", "--observed-images", "2"]
         assert main([*arguments, "--calibrate", "16"]) == 0
         calibrated = Report.from_dict(json.loads(capsys.readouterr().out))

@@ -14,9 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from bitslice import BitsliceError, models, records, training
-from bitslice.data import Images
-from bitslice.experiments import EXPERIMENTS, Config, Method, Profile
+from bitslice import BitsliceError
+from bitslice.lab import evaluation, models, records, training
+from bitslice.lab.config import Config
+from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.experiments import EXPERIMENTS
+from bitslice.lab.words import Method, Profile
 from tests.conftest import silent
 
 EXPERIMENT = EXPERIMENTS["cifar10-resnet20"]
@@ -36,7 +39,7 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         return Images(pixels, torch.randint(10, (96,), generator=generator), (0.5,) * 3, (0.25,) * 3)
 
     monkeypatch.setitem(models.NETWORKS, "resnet20", network)
-    monkeypatch.setitem(training.DATA_SETS, "cifar10", images)
+    monkeypatch.setitem(DATA_SETS, "cifar10", images)
 
 
 def small(method: Method, alpha: float | None = None) -> Config:
@@ -109,7 +112,7 @@ class TestFloatBaseline:
         config = small(Method.FLOAT)
         training.run(config, tmp_path, report=silent)
         record = records.read(tmp_path / "float-s0.json")
-        assert training.measure(record.network(), training.DATA_SETS["cifar10"](False), config) == record.final
+        assert evaluation.measure(record.network(), DATA_SETS["cifar10"](False), config) == record.final
         assert set(record.epochs["mean_density"]) == {None}
         assert (record.summary()["density"], record.summary()["mean_density"]) == (None, None)
         for member in ("density", "mean_density"):

@@ -11,13 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitslice import training
-from bitslice.data import Images
 from bitslice.errors import BitsliceError
-from bitslice.experiments import Config, InputScaling, Method
 from bitslice.files import sha256
+from bitslice.lab import evaluation, training
+from bitslice.lab.config import Config
+from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.records import Record, read
+from bitslice.lab.words import InputScaling, Method
 from bitslice.quantizer import Rounding, quantized_tensors
-from bitslice.records import Record, load_arrays, read
+from bitslice.storage import load_arrays
 from tests.conftest import QUANTIZED_METHODS, TEST, TRAIN, Trained, full_disk, silent, small
 
 
@@ -52,8 +54,8 @@ class TestRecords:
         record = read(trained.folder / f"{method.value}-s0.json")
         assert record.config == small(method)
         network = record.network()
-        assert training.accuracy(network, TEST, InputScaling.UNIT) == record.accuracy
-        assert training.measure(network, TEST, record.config) == record.final
+        assert evaluation.accuracy(network, TEST, InputScaling.UNIT) == record.accuracy
+        assert evaluation.measure(network, TEST, record.config) == record.final
 
     @pytest.mark.parametrize("method", QUANTIZED_METHODS)
     def test_have_one_row_an_epoch_of_their_own_stage(self, trained: Trained, method: Method) -> None:
@@ -146,7 +148,7 @@ class TestLearning:
         record = run(config, tmp_path)
         assert names(tmp_path)[0] == "bl1-normalized-s0.json"
         assert len(record.density) == 3
-        assert training.measure(read(record.path).network(), TEST, config) == record.final
+        assert evaluation.measure(read(record.path).network(), TEST, config) == record.final
 
 
 class TestRepetition:
@@ -193,7 +195,7 @@ class TestRepetition:
         self, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "quantized-s0.state.npz").write_bytes((trained.folder / "quantized-s0.state.npz").read_bytes())
-        monkeypatch.setitem(training.DATA_SETS, "mnist", lambda train: TRAIN if train else TEST)
+        monkeypatch.setitem(DATA_SETS, "mnist", lambda train: TRAIN if train else TEST)
         told: list[str] = []
         record = run(small(Method.BL1), tmp_path, report=told.append)
         assert len(told) == 1
@@ -376,16 +378,16 @@ class TestNetworkInput:
     IMAGES = Images(PIXELS, torch.tensor([0]), mean=(0.2, 0.5), std=(0.1, 0.25))
 
     def test_unit_scaling_maps_bytes_to_zero_to_one(self) -> None:
-        x = training.network_input(self.PIXELS, self.IMAGES, InputScaling.UNIT)
+        x = evaluation.network_input(self.PIXELS, self.IMAGES, InputScaling.UNIT)
         assert torch.allclose(x, torch.tensor([[[[0.0, 0.2]], [[1.0, 0.4]]]]))
 
     def test_normalized_scaling_uses_every_channels_own_mean_and_deviation(self) -> None:
-        x = training.network_input(self.PIXELS, self.IMAGES, InputScaling.NORMALIZED)
+        x = evaluation.network_input(self.PIXELS, self.IMAGES, InputScaling.NORMALIZED)
         assert torch.allclose(x, torch.tensor([[[[-2.0, 0.0]], [[2.0, -0.4]]]]), atol=1e-6)
 
     def test_pixels_are_left_alone(self) -> None:
         before = self.PIXELS.clone()
-        training.network_input(self.PIXELS, self.IMAGES, InputScaling.NORMALIZED)
+        evaluation.network_input(self.PIXELS, self.IMAGES, InputScaling.NORMALIZED)
         assert torch.equal(self.PIXELS, before)
 
 
@@ -395,8 +397,8 @@ class TestAccuracy:
         pixels[torch.arange(8), 0, 0, torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])] = 255
         images = Images(pixels, torch.tensor([0, 1, 2, 3, 0, 0, 0, 0]), (0.0,), (1.0,))
         model = nn.Flatten()  # the brightest pixel's place is the class
-        assert training.accuracy(model, images, InputScaling.UNIT) == 62.5
-        assert training.accuracy(model, images, InputScaling.UNIT, batch=3) == 62.5
+        assert evaluation.accuracy(model, images, InputScaling.UNIT) == 62.5
+        assert evaluation.accuracy(model, images, InputScaling.UNIT, batch=3) == 62.5
         assert not model.training
 
 

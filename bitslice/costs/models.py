@@ -1,7 +1,7 @@
 """ADC cost models from the literature: how power, conversion time and area of one ADC follow its resolution of N bits.
 
 A :class:`RelativeAdc` knows ratios only; an :class:`AbsoluteAdc` knows watts, seconds and square micrometres.
-:func:`bitslice.costs.designs.anchored` turns the first into the second by the figures of a published ADC.
+:func:`bitslice.costs.anchored` turns the first into the second by the figures of a published ADC.
 """
 
 import math

@@ -1,18 +1,25 @@
 """Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.adc import Adc, AdcBits, AdcSetting, adc_setting, adcs, setting_name
+from bitslice.crossbar.adc import Adc, AdcBits, AdcSetting, adc_setting, adc_word, adcs, setting_name
+from bitslice.crossbar.aware import AdcGradient, through_adcs
+from bitslice.crossbar.drive import digits
 from bitslice.crossbar.geometry import Crossbar, RowOrder, SignedInputs
-from bitslice.crossbar.mapping import MappedLayer, Unfold, map_network
-from bitslice.crossbar.network import deploy, recalibrate
+from bitslice.crossbar.mapped_layer import MappedLayer
+from bitslice.crossbar.mapping import map_network
+from bitslice.crossbar.network import CrossbarLayer, deploy, images_at_a_time, recalibrate
 from bitslice.crossbar.nonideal import NonIdealities
+from bitslice.crossbar.reference import naive
 from bitslice.crossbar.statistics import BitlineSums, LayerSums, bitline_sums, pooled, resolution
+from bitslice.crossbar.unfold import Unfold
 
 __all__ = [
     "Adc",
     "AdcBits",
+    "AdcGradient",
     "AdcSetting",
     "BitlineSums",
     "Crossbar",
+    "CrossbarLayer",
     "LayerSums",
     "MappedLayer",
     "NonIdealities",
@@ -20,12 +27,17 @@ __all__ = [
     "SignedInputs",
     "Unfold",
     "adc_setting",
+    "adc_word",
     "adcs",
     "bitline_sums",
     "deploy",
+    "digits",
+    "images_at_a_time",
     "map_network",
+    "naive",
     "pooled",
     "recalibrate",
     "resolution",
     "setting_name",
+    "through_adcs",
 ]

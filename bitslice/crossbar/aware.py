@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar.adc import Adc, AdcBits, adcs
+from bitslice.crossbar.drive import digits, phases
 from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.crossbar.mapping import layer_name, map_layer, stored_weights, unfold_of
 from bitslice.crossbar.network import CrossbarLayer
-from bitslice.crossbar.reference import digits, phases
 from bitslice.crossbar.stacked import int_product
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import FixedPoint, QuantizedTensor

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.mapping import MappedLayer
+from bitslice.crossbar.mapped_layer import MappedLayer
 
 #: Sums of products below this are exact in float32, in whatever order they are added.
 EXACT_IN_FLOAT32 = 2**24
@@ -18,41 +18,41 @@ class Exact:
     That costs little more than one float32 product, where a float64 product costs twice as much.
 
     Args:
-        layer: the quantized ``Linear`` or ``Conv2d``.
-        mapped: the same layer on crossbars.
+        mapped: the layer.
         codes: signed weight codes to multiply with, int32 ``(groups, wordlines, outputs)``.
     """
 
-    def __init__(self, layer: nn.Module, mapped: MappedLayer, codes: Tensor) -> None:
-        self.convolution = layer if isinstance(layer, nn.Conv2d) else None
-        shape = cast(Tensor, layer.weight).shape
-        channels = codes.unflatten(1, (shape[1], -1))
+    def __init__(self, mapped: MappedLayer, codes: Tensor) -> None:
+        self.unfold, self.groups = mapped.unfold, mapped.groups
+        kernel = (1, 1) if mapped.unfold is None else mapped.unfold.kernel
+        channels = codes.unflatten(1, (-1, kernel[0] * kernel[1]))
 
         def fits(pieces: int) -> bool:
             cut = (piece.flatten(1, 2) for piece in channels.tensor_split(pieces, dim=1))
             return all(mapped.largest_sum(piece) < EXACT_IN_FLOAT32 for piece in cut)
 
-        needed = next((pieces for pieces in range(1, shape[1] + 1) if fits(pieces)), None)
+        needed = next((pieces for pieces in range(1, channels.shape[1] + 1) if fits(pieces)), None)
         kind = torch.float64 if needed is None else torch.float32
-        weight = codes.transpose(1, 2).reshape(shape).to(kind) * mapped.step
+        weight = codes.transpose(1, 2).flatten(0, 1).to(kind) * mapped.step
+        if mapped.unfold is not None:
+            weight = weight.unflatten(1, (-1, *kernel))
         self.weights = [piece.contiguous() for piece in weight.tensor_split(needed or 1, dim=1)]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The product, float32 if one piece of it is all, else float64; ``x``: quantized, as the layer takes it."""
-        conv, pieces = self.convolution, len(self.weights)
-        if conv is None:
+        pieces = len(self.weights)
+        if self.unfold is None:
             inputs = x.tensor_split(pieces, dim=-1)
         else:
-            split = x.unflatten(1, (conv.groups, -1)).tensor_split(pieces, dim=2)
+            split = x.unflatten(1, (self.groups, -1)).tensor_split(pieces, dim=2)
             inputs = tuple(piece.flatten(1, 2) for piece in split)
         result = None
         for piece, weight in zip(inputs, self.weights, strict=True):
             piece = piece.to(weight.dtype)
-            if conv is None:
+            if self.unfold is None:
                 product = nn.functional.linear(piece, weight)
             else:
-                product = nn.functional.conv2d(
-                    piece, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups
-                )
+                geometry = self.unfold.stride, self.unfold.padding, self.unfold.dilation, self.groups
+                product = nn.functional.conv2d(piece, weight, None, *geometry)
             result = product if result is None else result.double().add_(product)
         return cast(Tensor, result)

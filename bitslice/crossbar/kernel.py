@@ -1,4 +1,4 @@
-"""Python side of ``crossbar.c``: the exact simulation of clipping ADCs by vertical counters, on a CPU."""
+"""Python side of the C around ``crossbar.h``: the exact simulation of clipping ADCs by vertical counters, on a CPU."""
 
 import ctypes
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bitslice import native
 from bitslice.crossbar.adc import Adc
 from bitslice.crossbar.geometry import Crossbar
-from bitslice.crossbar.mapping import Unfold
+from bitslice.crossbar.unfold import Unfold
 from bitslice.errors import BitsliceError
-from bitslice.native import library
 from bitslice.slices import magnitudes, slice_count
 
 CHUNK = 16
-"""Bytes that the kernel copies at a time, so that it may read beyond the last code; ``CHUNK`` of ``crossbar.c``."""
+"""Bytes that the kernel copies at a time, so that it may read beyond the last code; ``CHUNK`` of ``crossbar.h``."""
 
 COUNTER_BITS = 32
-"""Planes of its widest counter; ``SUM_BITS`` of ``crossbar.c``."""
+"""Planes of its widest counter; ``SUM_BITS`` of ``crossbar.h``."""
 
 
 class Task(ctypes.Structure):
-    """What a call of the kernel works on: ``Task`` of ``crossbar.c``, which says what the fields are.
+    """What a call of the kernel works on: ``Task`` of ``crossbar.h``, which says what the fields are.
 
     Arrays are passed by address; the task keeps them alive.
     """
@@ -231,13 +231,20 @@ class Counters:
         return len(codes) * height * width
 
 
+def applies(codes: Tensor, adcs: tuple[Adc, ...]) -> bool:
+    """Whether the kernel simulates a matrix of ``codes``: on a CPU, where ADC steps are whole planes."""
+    return (
+        codes.device.type == "cpu" and all(adc.step.bit_count() == 1 for adc in adcs) and native.library() is not None
+    )
+
+
 def kernels() -> ctypes.CDLL:
     """The compiled kernels.
 
     Raises:
         BitsliceError: if they were not built, or are turned off.
     """
-    found = library()
+    found = native.library()
     if found is None:
         raise BitsliceError("the C kernels were not built: install bitslice with a C compiler at hand")
     found.crossbar_row_lists.restype = ctypes.c_int64

@@ -9,49 +9,31 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from bitslice.crossbar.adc import Adc, AdcBits, adcs
-from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
-from bitslice.crossbar.geometry import SignedInputs
-from bitslice.crossbar.mapping import MappedLayer, Unfold
+from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.nonideal import NonIdealities
-from bitslice.crossbar.simulator import simulated, simulator
+from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
-from bitslice.native import elementwise
 from bitslice.quantizer import FixedPoint
 
 
 class CrossbarLayer(nn.Module):
-    """A quantized layer whose products come from crossbars.
-
-    One exact product covers bitlines that no ADC can change; the others are simulated. Both are sums of integers that
-    floating point holds exactly, so with ideal ADCs the layer gives what the quantized layer gives.
+    """A quantized layer whose products come from crossbars; bias and the input's quantizer stay digital.
 
     Args:
         layer: the quantized ``Linear`` or ``Conv2d``.
         mapped: the same layer on crossbars.
         converters: ADCs of every slice, B0 first.
-        cells: how cells depart from the ideal; None: not at all. Then every bitline is simulated, in real numbers.
+        cells: how cells depart from the ideal; None: not at all.
     """
 
     def __init__(
         self, layer: nn.Module, mapped: MappedLayer, converters: tuple[Adc, ...], cells: NonIdealities | None = None
     ) -> None:
         super().__init__()
-        self.mapped = mapped
-        self.convolution = layer if isinstance(layer, nn.Conv2d) else None
+        self.simulation = Simulation(mapped, converters, cells)
         self.input_quantizer = cast(FixedPoint, layer.input_quantizer)
-        self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
-        chosen = simulated(mapped, converters, cells)
-        self.sums = torch.int32 if cells is None else torch.float32
-        self.simulators = [
-            simulator(mapped, group, bitlines, converters, cells) if bitlines.any() else None
-            for group, bitlines in enumerate(chosen)
-        ]
-        exact = mapped.part(~chosen) if chosen.any() else mapped.codes
-        self.simulated_sums = (mapped.codes - exact).sum(dim=1)
-        self.exact = Exact(layer, mapped, exact) if exact.any() or not any(self.simulators) else None
-        # An ADC with a step rounds a sum to at most twice itself.
-        widest = mapped.largest_sum() * (2 if any(adc.step > 1 for adc in converters) else 1)
-        self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
+        bias = cast(Tensor | None, layer.bias)
+        self.bias = bias if bias is None else bias.detach().view(-1, 1, 1) if mapped.unfold else bias.detach()
 
     def train(self, mode: bool = True) -> "CrossbarLayer":
         """Stays in evaluation mode: arrays are programmed, and their inputs' scale with them."""
@@ -68,36 +50,8 @@ class CrossbarLayer(nn.Module):
 
     def product(self, x: Tensor) -> Tensor:
         """As :meth:`forward`, for an input that is quantized."""
-        result = None if self.exact is None else self.exact(x)
-        if any(self.simulators):
-            sums, scale = self._simulated(x), self.input_quantizer.step * self.mapped.step
-            start = torch.zeros_like(sums, dtype=self.dtype) if result is None else result.to(self.dtype)
-            result = add_multiple(start, sums, scale)
-        result = cast(Tensor, result).float()
-        return result if self.bias is None else result.add_(self.bias.view(-1, 1, 1) if self.convolution else self.bias)
-
-    def _simulated(self, x: Tensor) -> Tensor:
-        """What the simulated bitlines give, int32 (or float32), in the layer's output shape."""
-        mapped, unfold = self.mapped, self.mapped.unfold or Unfold()
-        phases = mapped.drive(x)
-        images, _, height, width = phases[0].codes.shape
-        shape = (images, mapped.groups, mapped.outputs, *unfold.output_size(height, width))
-        result = torch.zeros(shape, dtype=self.sums, device=x.device)
-        for phase in phases:
-            for group, inputs in enumerate(phase.codes.chunk(mapped.groups, dim=1)):
-                simulator = self.simulators[group]
-                if simulator is not None:
-                    simulator.add(result[:, group], inputs, unfold, phase.bits, phase.sign, phase.padding)
-        if mapped.signed and mapped.crossbar.signed_inputs is SignedInputs.OFFSET:
-            result -= 2**mapped.input_bits * self.simulated_sums[..., None, None]
-        return result[0, 0, :, 0].T.unflatten(0, x.shape[:-1]) if mapped.unfold is None else result.flatten(1, 2)
-
-
-def add_multiple(result: Tensor, sums: Tensor, scale: Tensor) -> Tensor:
-    """``result`` (float) with ``scale`` times ``sums`` (int32 or float32, same shape) added in place."""
-    if elementwise.adds(result, sums):
-        return elementwise.add_multiple(result, sums, scale)
-    return result.add_(sums.to(result.dtype).mul_(scale))
+        result = self.simulation.product(x)
+        return result if self.bias is None else result.add_(self.bias)
 
 
 def deploy(

@@ -4,34 +4,9 @@ import torch
 from torch import Tensor
 
 from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.drive import digits, phases
 from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.slices import to_slices
-
-
-def phases(inputs: Tensor, crossbar: Crossbar, bits: int, signed: bool) -> list[tuple[int, Tensor, int]]:
-    """How signed input codes drive wordlines: ``(sign, non-negative codes, bits of a word)`` of each phase.
-
-    Args:
-        inputs: integer codes, any shape.
-        crossbar: names the scheme for signed inputs.
-        bits: of an input's magnitude.
-        signed: whether the layer's inputs can be negative.
-    """
-    if not signed:
-        return [(1, inputs, bits)]
-    if crossbar.signed_inputs is SignedInputs.OFFSET:
-        return [(1, inputs + 2**bits, bits + 1)]
-    return [(1, inputs.clamp_min(0), bits), (-1, (-inputs).clamp_min(0), bits)]
-
-
-def digits(codes: Tensor, crossbar: Crossbar, bits: int) -> Tensor:
-    """What the DACs drive, cycle by cycle: ``(cycles, *codes.shape)``, least significant digit first.
-
-    >>> digits(torch.tensor([6]), Crossbar(dac_bits=2), 4).flatten()
-    tensor([2, 1])
-    """
-    shifts = [crossbar.dac_bits * cycle for cycle in range(crossbar.cycles(bits))]
-    return torch.stack([(codes >> shift) & crossbar.largest_digit for shift in shifts])
 
 
 def naive(

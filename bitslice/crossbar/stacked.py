@@ -4,24 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.drive import digits
 from bitslice.crossbar.geometry import Crossbar
-from bitslice.crossbar.mapping import Unfold
-from bitslice.crossbar.reference import digits
+from bitslice.crossbar.unfold import Unfold, unfolded
 from bitslice.slices import cell_levels
 
 #: Elements of the largest intermediate product.
 CHUNK = 1 << 22
-
-
-def unfolded(codes: Tensor, unfold: Unfold, padding: int) -> Tensor:
-    """Input vectors ``(images * positions, wordlines)``, int32, of images ``(images, channels, height, width)``."""
-    top, left = unfold.padding
-    padded = nn.functional.pad(codes.float(), (left, left, top, top), value=padding)
-    columns = nn.functional.unfold(padded, unfold.kernel, unfold.dilation, 0, unfold.stride)
-    return columns.transpose(1, 2).flatten(0, 1).to(torch.int32)
 
 
 def int_product(a: Tensor, b: Tensor) -> Tensor:

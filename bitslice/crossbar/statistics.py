@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar.adc import adcs
-from bitslice.crossbar.mapping import MappedLayer, Unfold, observed_inputs
-from bitslice.crossbar.simulator import simulator
+from bitslice.crossbar.drive import drive
+from bitslice.crossbar.mapped_layer import MappedLayer
+from bitslice.crossbar.mapping import observed_inputs
+from bitslice.crossbar.simulation import simulated_matrix
+from bitslice.crossbar.unfold import Unfold
 
 
 def resolution(bitline_sum: int) -> int:
@@ -106,16 +109,16 @@ def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, ba
     found = []
     for mapped in layers:
         ideal = adcs(None, mapped.slices)
-        simulators = [simulator(mapped, group, all_of.ge(0), ideal) for group, all_of in enumerate(mapped.bounds)]
-        found.append((mapped, simulators, mapped.bounds.amax(dim=(0, 4))))
+        matrices = [simulated_matrix(mapped, group, each.ge(0), ideal) for group, each in enumerate(mapped.bounds)]
+        found.append((mapped, matrices, mapped.bounds.amax(dim=(0, 4))))
     totals: dict[str, Tensor] = {}
     for some in images.split(batch):
         with observed_inputs(model) as inputs:
             model(some)
-        for mapped, simulators, _ in found:
+        for mapped, matrices, _ in found:
             for x in inputs.get(mapped.name, []):
-                for phase in mapped.drive(x):
-                    for each, codes in zip(simulators, phase.codes.chunk(mapped.groups, dim=1), strict=True):
+                for phase in drive(mapped, x):
+                    for each, codes in zip(matrices, phase.codes.chunk(mapped.groups, dim=1), strict=True):
                         counts = each.statistics(codes, mapped.unfold or Unfold(), phase.bits, phase.padding)
                         totals[mapped.name] = totals[mapped.name] + counts if mapped.name in totals else counts
     return [LayerSums(mapped.name, bounds, totals[mapped.name]) for mapped, _, bounds in found if mapped.name in totals]

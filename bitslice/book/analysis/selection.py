@@ -1,0 +1,156 @@
+"""Which records belong together: by method, alpha, seed, and what lies beside them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from bitslice.crossbar.adc import AdcSetting
+from bitslice.crossbar.geometry import RowOrder
+from bitslice.errors import BitsliceError
+from bitslice.lab.config import Config
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, run_name
+from bitslice.lab.records import Record
+from bitslice.lab.words import InputScaling, Method, Profile
+
+T = TypeVar("T")
+
+
+def select(
+    records: Iterable[Record],
+    experiment: str,
+    method: Method,
+    profile: Profile = Profile.PAPER,
+    input_scaling: InputScaling | None = None,
+) -> list[Record]:
+    """All runs of one method in one profile of an experiment, whatever their alpha and seed, not adapted to ADCs.
+
+    Args:
+        records: to choose from.
+        experiment: by its name.
+        method: what was trained.
+        profile: how long.
+        input_scaling: how pixels entered the network; None: as the experiment's default has it.
+    """
+    wanted = (experiment, method, profile, input_scaling or EXPERIMENTS[experiment](method, profile).input_scaling)
+    return [
+        record
+        for record in records
+        if (record.config.experiment, record.config.method, record.config.profile, record.config.input_scaling)
+        == wanted
+        and record.config.adapt is None
+    ]
+
+
+def adapted(
+    records: Iterable[Record],
+    experiment: str,
+    row_order: RowOrder = RowOrder.SPREAD,
+    headroom: int = 0,
+    adc_bits: AdcSetting = CLAIMED,
+) -> dict[str, list[Record]]:
+    """Runs of an experiment that were adapted to ``adc_bits`` with such rows and headroom, by method."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
+        config, stage = record.config, record.config.adapt
+        if stage is None or config.experiment != experiment:
+            continue
+        if (stage.adc_bits, stage.row_order, stage.headroom) == (adc_bits, row_order, headroom):
+            found.setdefault(config.method.value, []).append(record)
+    return found
+
+
+def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Files that ``folder`` holds on runs with their experiment's default settings, by experiment and method.
+
+    Args:
+        records: runs; those without a file are left out.
+        folder: of files named ``<experiment>/<run>.json``.
+
+    Raises:
+        BitsliceError: if there is no such file.
+    """
+    experiments, methods = list(EXPERIMENTS), list(Method)
+    found: dict[str, dict[str, list[Path]]] = {}
+    for record in sorted(
+        records, key=lambda r: (experiments.index(r.config.experiment), methods.index(r.config.method))
+    ):
+        config, path = record.config, folder / record.config.experiment / record.path.name
+        if run_name(config) == f"{config.method.value}-s{config.seed}" and path.exists():
+            found.setdefault(config.experiment, {}).setdefault(config.method.value, []).append(path)
+    if not found:
+        raise BitsliceError(f"{folder} holds nothing on runs with default settings")
+    return found
+
+
+def read_each(
+    paths: Mapping[str, Mapping[str, Sequence[Path]]], read: Callable[[Path], T]
+) -> dict[str, dict[str, list[T]]]:
+    """What ``read`` makes of the files that :func:`beside` found, by experiment and method."""
+    return {
+        experiment: {method: [read(path) for path in listed] for method, listed in methods.items()}
+        for experiment, methods in paths.items()
+    }
+
+
+def released(records: Iterable[Record]) -> dict[str, Profile]:
+    """Experiments that have records, in their order, each with the longest profile it has been run in."""
+    profiles: dict[str, list[Profile]] = {name: [] for name in EXPERIMENTS}
+    for record in records:
+        profiles[record.config.experiment].append(record.config.profile)
+    return {name: max(found, key=list(Profile).index) for name, found in profiles.items() if found}
+
+
+def by_alpha(records: Iterable[Record]) -> dict[float, list[Record]]:
+    """Runs of a sweep grouped by alpha, ascending."""
+    groups: dict[float, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.config.alpha is not None:
+            groups[record.config.alpha].append(record)
+    return dict(sorted(groups.items()))
+
+
+def by_seed(records: Iterable[Record]) -> dict[int, list[Record]]:
+    """Runs grouped by seed, ascending."""
+    groups: dict[int, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.config.seed].append(record)
+    return dict(sorted(groups.items()))
+
+
+def sweeps(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> dict[str, list[Record]]:
+    """All runs of every method that has an alpha, by the method's name; one without records is left out."""
+    found = {method.value: select(records, experiment, method, profile) for method in Method}
+    return {method: runs for method, runs in found.items() if by_alpha(runs)}
+
+
+def swept(records: Iterable[Record]) -> list[Record]:
+    """The runs of those seeds that have more than one, whose alphas differ."""
+    return [run for runs in by_seed(records).values() if len(runs) > 1 for run in runs]
+
+
+def at_default_alpha(records: Iterable[Record]) -> list[Record]:
+    """The runs whose alpha is their experiment's default, the authors' where they have one; one a seed."""
+
+    def default(config: Config) -> float | None:
+        return EXPERIMENTS[config.experiment](config.method, config.profile).alpha
+
+    return [record for record in records if record.config.alpha == default(record.config)]
+
+
+def at_alpha(records: Iterable[Record], alpha: float) -> list[Record]:
+    """The runs of a sweep with one alpha, one a seed.
+
+    Raises:
+        BitsliceError: if there is none, naming the alphas there are.
+    """
+    groups = by_alpha(records)
+    if alpha not in groups:
+        raise BitsliceError(f"no runs with alpha {alpha:g}; there are {', '.join(f'{a:g}' for a in groups) or 'none'}")
+    return groups[alpha]
+
+
+def paired(a: Iterable[Record], b: Iterable[Record]) -> list[tuple[Record, Record]]:
+    """Runs of two methods that share a seed."""
+    ours = {record.config.seed: record for record in b}
+    return [(record, ours[record.config.seed]) for record in a if record.config.seed in ours]

@@ -1,0 +1,154 @@
+"""One style for all figures, and the three files and one book entry that each figure becomes.
+
+Colours are Okabe and Ito's, told apart by colour-blind readers; in grey print methods differ by lightness and marker,
+slices by their place. Inside the book a figure is an inline SVG whose text takes the colour of the page, so that it
+reads in the light and in the dark theme.
+"""
+
+import html
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bitslice.files import atomic_write
+from bitslice.lab.experiments import EXPERIMENTS
+from bitslice.lab.records import Record
+from bitslice.lab.words import Method
+
+FOLDER_VARIABLE = "BITSLICE_FIGURES"
+"""Environment variable that names the folder of the figures' files; the book's build sets it to ``figures``."""
+
+ELSEWHERE = Path("build/notebooks/figures")
+"""Where they go without it, so that a notebook run with other parameters leaves the book's figures alone."""
+
+INK = "#1b1c1d"
+"""Colour of text, axes and reference lines; nothing else may have it, since it follows the page's theme in the book."""
+
+SLICE_COLOURS = {"B3": "#D55E00", "B2": "#E69F00", "B1": "#56B4E9", "B0": "#0072B2"}
+"""A colour per slice: warm for the most significant, cold for the least."""
+
+_MARKS = (("#777777", "D"), ("#999999", "s"), ("#0072B2", "o"), ("#D55E00", "^"), ("#009E73", "v"), ("#CC79A7", "P"))
+"""Colours and markers for methods, in their order; the last is still free."""
+
+METHOD_NAMES = {method.value: method.title for method in Method}
+_DRAWN = [method.value for method in Method if method is not Method.FLOAT]
+METHOD_COLOURS = {name: colour for name, (colour, _) in zip(_DRAWN, _MARKS, strict=False)}
+METHOD_MARKERS = {name: marker for name, (_, marker) in zip(_DRAWN, _MARKS, strict=False)}
+
+EXPERIMENT_NAMES = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+
+
+def use_style() -> None:
+    """Set the style of every figure that follows."""
+    sns.set_theme(context="notebook", style="ticks", palette=list(SLICE_COLOURS.values()))
+    settings: dict[Any, Any] = {
+        "figure.figsize": (7.0, 3.6),
+        "figure.constrained_layout.use": True,
+        "font.size": 11,
+        "axes.titlesize": 11,
+        "axes.labelsize": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "legend.fontsize": 10,
+        "patch.edgecolor": "none",
+        "svg.hashsalt": "bitslice",
+        "pdf.fonttype": 42,
+        "text.color": INK,
+        **{f"{item}.color": INK for item in ("xtick", "ytick")},
+        **{f"axes.{item}color": INK for item in ("edge", "label", "title")},
+    }
+    mpl.rcParams.update(settings)
+
+
+class Page:
+    """The notebook that figures belong to; knows what to print beneath each of them.
+
+    Args:
+        notebook: its name, as in ``notebooks/NAME.ipynb``.
+        parameters: the notebook's parameters, as they are.
+        folder: where the figures' files go; None: as :data:`FOLDER_VARIABLE` says.
+    """
+
+    def __init__(self, notebook: str, folder: Path | None = None, **parameters: Any) -> None:
+        self.notebook = notebook
+        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE, ELSEWHERE))
+        self.parameters = parameters
+        use_style()
+
+    def show(self, figure: Figure, name: str, caption: str, records: Iterable[Record | Path] = ()) -> "Shown":
+        """Write ``name`` as SVG, PDF and PNG and give its book entry.
+
+        Args:
+            figure: what to show; it is closed.
+            name: file name without suffix.
+            caption: plain text; also the alternative text of the picture.
+            records: what the figure was drawn from: runs, or files of other results.
+        """
+        stamps: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+        for suffix, metadata in stamps.items():
+            with atomic_write(self.folder / f"{name}.{suffix}") as path:
+                figure.savefig(path, format=suffix, dpi=200, facecolor="white", metadata=metadata)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata=stamps["svg"])
+        plt.close(figure)
+        paths = [record.path if isinstance(record, Record) else record for record in records]
+        return Shown(name, inline_svg(text.getvalue(), caption), self.caption(name, caption, paths))
+
+    def caption(self, name: str, caption: str, records: list[Path]) -> str:
+        """Caption as HTML: text, then links to files, notebook and records."""
+        files = " ".join(f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>' for suffix in ("svg", "pdf", "png"))
+        parts = [files, f'notebook <a href="notebooks/{self.notebook}.ipynb">{self.notebook}</a>']
+        if self.parameters:
+            parts.append("parameters " + html.escape(assignments(self.parameters)))
+        if records:
+            parts.append(record_links(records))
+        return f'{html.escape(caption)}<br><span class="sources">{" · ".join(parts)}</span>'
+
+
+class Shown:
+    """A figure as notebooks display it."""
+
+    def __init__(self, name: str, svg: str, caption: str) -> None:
+        self.name, self.svg, self.caption = name, svg, caption
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<figure class="plot" id="{self.name}"><div class="canvas">{self.svg}</div>'
+            f"<figcaption>{self.caption}</figcaption></figure>"
+        )
+
+
+def assignments(parameters: Mapping[str, Any]) -> str:
+    """``a=1, b='x'``."""
+    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+
+
+def record_links(records: list[Path]) -> str:
+    """Links to records, folded away where they are many."""
+    links = ", ".join(f'<a href="{path.as_posix()}">{html.escape(path.stem)}</a>' for path in records)
+    if len(records) <= 4:
+        return f"records {links}"
+    return f"<details><summary>{len(records)} records</summary>{links}</details>"
+
+
+def inline_svg(text: str, title: str) -> str:
+    """An SVG file as an element of a page: fluid width, the page's text colour, an accessible name.
+
+    >>> inline_svg('<?xml?><svg width="10pt" height="5pt" viewBox="0 0 10 5"><g/></svg>', "A & B")
+    '<svg role="img" aria-label="A &amp; B" viewBox="0 0 10 5"><g/></svg>'
+    """
+    body = text[text.index("<svg") :].strip().replace(INK, "currentColor")
+    head, rest = body.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head).replace(
+        "<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1
+    )
+    return f"{head}>{rest}"

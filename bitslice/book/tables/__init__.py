@@ -1,0 +1,44 @@
+"""The book's tables, from records to Markdown."""
+
+from bitslice.book.tables.bitlines import adc_bits, fullest_columns, layer_sums, saved_bits, sums_compared
+from bitslice.book.tables.cells import markdown
+from bitslice.book.tables.costs import adc_models, designs, savings_by_model
+from bitslice.book.tables.methods import (
+    against_pruning,
+    beside_released,
+    claims,
+    equal_accuracy,
+    methods,
+    timings,
+    versions,
+)
+from bitslice.book.tables.remedies import ADAPTATIONS, REMEDIES, adapted_costs, by_headroom, remedies
+from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
+
+__all__ = [
+    "ADAPTATIONS",
+    "REMEDIES",
+    "adapted_costs",
+    "adc_bits",
+    "adc_claims",
+    "adc_models",
+    "adc_settings",
+    "against_pruning",
+    "beside_released",
+    "by_headroom",
+    "claims",
+    "departures",
+    "designs",
+    "equal_accuracy",
+    "fullest_columns",
+    "layer_sums",
+    "markdown",
+    "methods",
+    "networks",
+    "remedies",
+    "saved_bits",
+    "savings_by_model",
+    "sums_compared",
+    "timings",
+    "versions",
+]

@@ -1,0 +1,124 @@
+"""``bitslice crossbar``: simulate a network on ReRAM crossbars."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from bitslice.errors import BitsliceError
+
+if TYPE_CHECKING:  # importing torch takes longer than --help
+    from bitslice.crossbar import Crossbar
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's."""
+    crossbar = commands.add_parser("crossbar", help="simulate a network on ReRAM crossbars")
+    verbs = crossbar.add_subparsers(dest="verb", required=True, metavar="VERB")
+    report = verbs.add_parser("report", help="bitline sums, and accuracy and cost of ADC resolutions")
+    tolerance = verbs.add_parser("tolerance", help="accuracy with cells that are not ideal")
+    for verb in (report, tolerance):
+        verb.add_argument(
+            "network", metavar="RUN", help="a run's record, or package.module:function giving (model, images, labels)"
+        )
+        verb.add_argument("--rows", type=int, default=128, help="wordlines of an array (default 128)")
+        verb.add_argument("--columns", type=int, default=128, help="bitlines of an array (default 128)")
+        verb.add_argument("--cell-bits", type=int, default=2, help="bits of a cell (default 2)")
+        verb.add_argument("--dac-bits", type=int, default=1, help="input bits a cycle (default 1)")
+        verb.add_argument("--signed-inputs", default="two_phase", help="two_phase (default) or offset")
+        verb.add_argument("--row-order", default="consecutive", help="consecutive (default) or spread")
+        verb.add_argument("--images", type=int, help="test images (default: all)")
+        verb.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+        verb.add_argument("--json", action="store_true", help="print JSON")
+    report.add_argument(
+        "--adc-bits",
+        action="append",
+        metavar="B0,B1,B2,B3",
+        help="resolutions, least significant slice first, or ideal; 3x2: 3 bits with a step of 2; repeatable "
+        "(default: a list from 8 to 2)",
+    )
+    report.add_argument("--headroom", type=int, default=0, help="highest bits of a weight left 0 (default 0)")
+    report.add_argument("--observed-images", type=int, default=200, help="images for bitline sums (default 200)")
+    report.add_argument(
+        "--calibrate",
+        type=int,
+        metavar="IMAGES",
+        help="estimate batch normalization again through the ADCs, on so many training images (default: not)",
+    )
+    report.add_argument("--cost-model", default="components", help="of the ADC (default components: ISAAC's)")
+    report.set_defaults(run=run_report)
+    tolerance.add_argument("--adc-bits", default="8,8,8,8", metavar="B0,B1,B2,B3", help="as for report (default 8)")
+    tolerance.add_argument("--seeds", type=int, default=3, help="chips drawn for each strength (default 3)")
+    tolerance.set_defaults(run=run_tolerance)
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise BitsliceError(f"--{name} must be at least 1, not {value}")
+    return value
+
+
+def _crossbar(options: argparse.Namespace) -> "Crossbar":
+    from bitslice.crossbar import Crossbar, RowOrder, SignedInputs
+    from bitslice.lab.names import by_value
+
+    signed = by_value(SignedInputs, options.signed_inputs)
+    order = by_value(RowOrder, options.row_order)
+    geometry = (options.rows, options.columns, options.cell_bits, options.dac_bits)
+    return Crossbar(*geometry, signed_inputs=signed, row_order=order)
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Carry out ``report``."""
+    import torch
+
+    from bitslice.costs.designs import anchored
+    from bitslice.costs.models import ADC_MODELS
+    from bitslice.crossbar import adc_setting
+    from bitslice.lab.names import by_name
+    from bitslice.lab.report import STANDARD, report
+    from bitslice.lab.subjects import network_and_images, training_images
+
+    settings = [adc_setting(text) for text in options.adc_bits] if options.adc_bits else STANDARD
+    crossbar = _crossbar(options)
+    adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
+    torch.set_num_threads(_at_least_one("threads", options.threads))
+    model, images, labels = network_and_images(options.network, options.images)
+    calibration = None
+    if options.calibrate is not None:
+        calibration = training_images(options.network, _at_least_one("calibrate", options.calibrate))
+    found = report(
+        model,
+        images,
+        labels,
+        settings,
+        adc,
+        crossbar,
+        min(options.observed_images, len(images)),
+        options.headroom,
+        calibration,
+        network=options.network,
+        say=_progress,
+    )
+    print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+
+
+def run_tolerance(options: argparse.Namespace) -> None:
+    """Carry out ``tolerance``."""
+    import torch
+
+    from bitslice.crossbar import adc_setting
+    from bitslice.lab.subjects import network_and_images
+    from bitslice.lab.tolerance import tolerance
+
+    bits, crossbar = adc_setting(options.adc_bits), _crossbar(options)
+    torch.set_num_threads(_at_least_one("threads", options.threads))
+    model, images, labels = network_and_images(options.network, options.images)
+    found = tolerance(
+        model, images, labels, bits, options.seeds, crossbar=crossbar, network=options.network, say=_progress
+    )
+    print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

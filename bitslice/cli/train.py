@@ -1,0 +1,53 @@
+"""``bitslice train``: train one configuration."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bitslice.errors import BitsliceError
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's."""
+    train = commands.add_parser("train", help="train one configuration; writes a record and integer weights")
+    train.add_argument("experiment", help="mnist, cifar10-resnet20, cifar10-vgg11 or cifar10-vgg11-bn")
+    train.add_argument("--method", required=True, help="float, quantized, pruned, l1, bl1 or bl0")
+    train.add_argument("--profile", default="quick", help="smoke, quick (default), cpu or paper")
+    train.add_argument("--seed", type=int, default=0, help="of the initialization and the data order (default 0)")
+    train.add_argument("--alpha", type=float, help="weight of the regularizer (default: the authors')")
+    train.add_argument("--input-scaling", help="unit or normalized (default: the experiment's)")
+    train.add_argument("--adc-bits", metavar="B0,B1,B2,B3", help="go on training through such ADCs, as 3,3,3,1")
+    train.add_argument("--row-order", default="spread", help="with --adc-bits: spread (default) or consecutive")
+    train.add_argument("--headroom", type=int, default=0, help="with --adc-bits: highest bits of a weight left 0")
+    train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
+    train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
+    train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
+    train.add_argument("--compile", action="store_true", help="train through torch.compile")
+    train.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry it out."""
+    from bitslice.crossbar import RowOrder, adc_setting
+    from bitslice.lab import records, training
+    from bitslice.lab.experiments import EXPERIMENTS, adapted, run_name
+    from bitslice.lab.names import by_name, by_value
+    from bitslice.lab.words import InputScaling, Method, Profile
+
+    experiment = by_name("experiment", EXPERIMENTS, options.experiment)
+    scaling = None if options.input_scaling is None else by_value(InputScaling, options.input_scaling)
+    method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
+    config = experiment(method, profile, options.seed, options.alpha, scaling)
+    if options.headroom and options.adc_bits is None:
+        raise BitsliceError("--headroom takes part in training through ADCs: give --adc-bits too")
+    if options.adc_bits is not None:
+        order = by_value(RowOrder, options.row_order)
+        config = adapted(config, adc_setting(options.adc_bits), order, options.headroom)
+    folder = options.out or records.LIVE / options.experiment / options.profile
+    released = folder / f"{run_name(config)}.json"
+    if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
+        raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
+    record = training.run(config, folder, options.device, options.threads, compiled=options.compile)
+    density = f", mean slice density {record.mean_density:.2f}%" if "density" in record.final else ""
+    adcs = f", {record.final['adc_accuracy']:.2f}% through ADCs" if config.adapt else ""
+    print(f"{record.path}: accuracy {record.accuracy:.2f}%{adcs}{density}")

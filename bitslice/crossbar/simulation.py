@@ -1,0 +1,101 @@
+"""A mapped layer's product, as its arrays and ADCs give it: the simulated bitlines and the exact rest, added up."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from bitslice.crossbar import kernel
+from bitslice.crossbar.adc import Adc
+from bitslice.crossbar.division import divide
+from bitslice.crossbar.drive import drive
+from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
+from bitslice.crossbar.geometry import SignedInputs
+from bitslice.crossbar.kernel import Counters
+from bitslice.crossbar.mapped_layer import MappedLayer
+from bitslice.crossbar.nonideal import Analog, NonIdealities
+from bitslice.crossbar.stacked import Stacked
+from bitslice.crossbar.unfold import Unfold
+from bitslice.native import elementwise
+
+
+class Simulation:
+    """Product of a layer on crossbars.
+
+    One exact product covers bitlines that no ADC can change; the others are simulated. Both are sums of integers that
+    floating point holds exactly, so with ideal ADCs the product is that of the quantized layer.
+
+    Args:
+        mapped: the layer.
+        adcs: of every slice, B0 first.
+        cells: how cells depart from the ideal; None: not at all. Then every bitline is simulated, in real numbers.
+    """
+
+    def __init__(self, mapped: MappedLayer, adcs: tuple[Adc, ...], cells: NonIdealities | None = None) -> None:
+        self.mapped = mapped
+        division = divide(mapped, adcs, ideal_cells=cells is None)
+        self.sums = torch.int32 if cells is None else torch.float32
+        self.matrices = [
+            simulated_matrix(mapped, group, bitlines, adcs, cells) if bitlines.any() else None
+            for group, bitlines in enumerate(division.simulated)
+        ]
+        self.simulated_sums = (mapped.codes - division.exact).sum(dim=1)
+        self.exact = Exact(mapped, division.exact) if division.exact.any() or not any(self.matrices) else None
+        # An ADC with a step rounds a sum to at most twice itself.
+        widest = mapped.largest_sum() * (2 if any(adc.step > 1 for adc in adcs) else 1)
+        self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
+
+    def product(self, x: Tensor) -> Tensor:
+        """The product, float32, for the layer's quantized input ``x``, in the shape that the layer gives.
+
+        Raises:
+            BitsliceError: if an input is negative though none was when the layer was mapped.
+        """
+        result = None if self.exact is None else self.exact(x)
+        if any(self.matrices):
+            sums, scale = self._simulated(x), self.mapped.input_step * self.mapped.step
+            start = torch.zeros_like(sums, dtype=self.dtype) if result is None else result.to(self.dtype)
+            result = add_multiple(start, sums, scale)
+        return cast(Tensor, result).float()
+
+    def _simulated(self, x: Tensor) -> Tensor:
+        """What the simulated bitlines give, int32 (or float32), in the layer's output shape."""
+        mapped, unfold = self.mapped, self.mapped.unfold or Unfold()
+        phases = drive(mapped, x)
+        images, _, height, width = phases[0].codes.shape
+        shape = (images, mapped.groups, mapped.outputs, *unfold.output_size(height, width))
+        result = torch.zeros(shape, dtype=self.sums, device=x.device)
+        for phase in phases:
+            for group, inputs in enumerate(phase.codes.chunk(mapped.groups, dim=1)):
+                matrix = self.matrices[group]
+                if matrix is not None:
+                    matrix.add(result[:, group], inputs, unfold, phase.bits, phase.sign, phase.padding)
+        if mapped.signed and mapped.crossbar.signed_inputs is SignedInputs.OFFSET:
+            result -= 2**mapped.input_bits * self.simulated_sums[..., None, None]
+        return result[0, 0, :, 0].T.unflatten(0, x.shape[:-1]) if mapped.unfold is None else result.flatten(1, 2)
+
+
+def simulated_matrix(
+    mapped: MappedLayer, group: int, chosen: Tensor, adcs: tuple[Adc, ...], cells: NonIdealities | None = None
+) -> Counters | Stacked:
+    """The simulation of one matrix of a layer: by the kernel where that works and cells are ideal, else in torch.
+
+    Args:
+        mapped: the layer.
+        group: which of its matrices.
+        chosen: bitlines to simulate, bool ``(tiles, 2 signs, slices, outputs)``; all, where cells are not ideal.
+        adcs: of every slice, B0 first.
+        cells: how they depart from the ideal; None: not at all.
+    """
+    codes = mapped.codes[group]
+    if cells is not None:
+        return Analog(f"{mapped.name}.{group}", codes, adcs, mapped.crossbar, mapped.bits, cells)
+    kind = Counters if kernel.applies(codes, adcs) else Stacked
+    return kind(codes, chosen, adcs, mapped.crossbar, mapped.bits)
+
+
+def add_multiple(result: Tensor, sums: Tensor, scale: Tensor) -> Tensor:
+    """``result`` (float) with ``scale`` times ``sums`` (int32 or float32, same shape) added in place."""
+    if elementwise.adds(result, sums):
+        return elementwise.add_multiple(result, sums, scale)
+    return result.add_(sums.to(result.dtype).mul_(scale))

@@ -1,0 +1,48 @@
+"""What a configuration may hold, and where two of them differ."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from bitslice.errors import BitsliceError
+from bitslice.lab.words import Profile
+
+T = TypeVar("T")
+
+
+def differing_fields(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:
+    """Where two configurations differ, as ``field is X, not Y`` with X the value in ``theirs``."""
+    found = []
+    for key in ours.keys() | theirs.keys():
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differing_fields(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} is {b!r}, not {a!r}")
+    return sorted(found)
+
+
+def check_alpha(alpha: float) -> float:
+    """Raise unless ``alpha`` is a finite number >= 0."""
+    if not math.isfinite(alpha) or alpha < 0:
+        raise BitsliceError(f"alpha must be a finite number, 0 or larger, not {alpha}")
+    return alpha
+
+
+def check_seed(seed: int) -> int:
+    """Raise unless every generator takes ``seed``."""
+    if not 0 <= seed < 2**63:
+        raise BitsliceError(f"seed must lie between 0 and 2^63 - 1, not {seed}")
+    return seed
+
+
+def of_profile(experiment: str, choices: Mapping[Profile, T], profile: Profile) -> T:
+    """What ``choices`` hold for ``profile``.
+
+    Raises:
+        BitsliceError: if the experiment has no such profile, naming those it has.
+    """
+    if profile not in choices:
+        names = ", ".join(choice.value for choice in choices)
+        raise BitsliceError(f"{experiment} has no profile {profile.value!r}; choose from {names}")
+    return choices[profile]

@@ -1,0 +1,125 @@
+"""One complete, frozen configuration: everything a training run depends on; its record repeats it whole."""
+
+import enum
+from dataclasses import asdict, dataclass, replace
+from typing import Any, get_args, get_type_hints
+
+from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
+from bitslice.crossbar.adc import from_json
+from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
+from bitslice.quantizer import Rounding
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of SGD training."""
+
+    epochs: int
+    learning_rate: float
+    momentum: float
+    batch_size: int
+    regularizer: RegularizerKind | None
+    alpha: float
+    """Weight of the regularizer in the loss; 0 without one."""
+    schedule: Schedule = Schedule.CONSTANT
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    """Share of the target probability spread evenly over all classes."""
+    slice_price: float | None = None
+    """What the quantizer charges for a non-zero slice, in steps squared; None: nothing, the paper's quantizer."""
+    adc_bits: AdcSetting | None = None
+    """ADC of every slice, B0 first, that the forward pass goes through; None: exact products."""
+    row_order: RowOrder = RowOrder.CONSECUTIVE
+    """Which wordlines share an array, where the forward pass goes through ADCs."""
+    adc_gradient: AdcGradient = AdcGradient.SHARE
+    """What the backward pass makes of those ADCs."""
+    headroom: int = 0
+    """Highest bits of every weight's word that stay 0 (:func:`bitslice.leave_headroom`)."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything one training run depends on."""
+
+    experiment: str
+    network: str
+    method: Method
+    profile: Profile
+    seed: int
+    bits: int
+    """Magnitude bits of weights and biases."""
+    activation_bits: int
+    """Magnitude bits of every layer's input."""
+    rounding: Rounding
+    input_scaling: InputScaling
+    train_images: int | None
+    """Train on the first so many images; None: all."""
+    test_images: int | None
+    """Test on the first so many images; None: all."""
+    pretrain: Stage
+    prune_threshold: float | None
+    """Elements below this magnitude are pruned before fine-tuning; None: the run ends after pre-training."""
+    finetune: Stage | None
+    rows: int
+    """Wordlines of a crossbar, for the ADC statistics."""
+    adc_images: int
+    """Test images whose bitline sums are observed."""
+    data: str = "mnist"
+    """Data set, by its name in :data:`bitslice.lab.data.DATA_SETS`."""
+    augmentation: Augmentation = Augmentation.NONE
+    precision: Precision = Precision.FLOAT32
+    channels_last: bool = False
+    """Whether images lie in memory with their channels innermost, which convolutions run faster on."""
+    adapt: Stage | None = None
+    """Last stage, from the integer weights of the run without it, through ADCs; None: none."""
+
+    @property
+    def alpha(self) -> float | None:
+        """Weight of the method's own regularizer, or its price of a slice; None for a method without either."""
+        if self.finetune is None:
+            return None
+        return self.finetune.alpha if self.finetune.regularizer else self.finetune.slice_price
+
+    def pretrained(self) -> "Config":
+        """Configuration of the pre-trained network that this run starts from."""
+        return replace(self, method=Method.QUANTIZED, prune_threshold=None, finetune=None, adapt=None)
+
+    def before_adapting(self) -> "Config":
+        """Configuration of the network whose integer weights a run that adapts to ADCs starts from."""
+        return replace(self, adapt=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, enums by value."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: plain(item) for key, item in value.items()}
+            return value.value if isinstance(value, enum.Enum) else value
+
+        converted: dict[str, Any] = plain(asdict(self))
+        return converted
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Config":
+        """Inverse of :meth:`to_dict`; a field that is absent, as in records older than it, has its default."""
+
+        def stage(fields: dict[str, Any] | None) -> Stage | None:
+            if fields is None:
+                return None
+            adc_bits = fields.get("adc_bits")
+            return Stage(**_with_enums(Stage, fields) | {"adc_bits": None if adc_bits is None else from_json(adc_bits)})
+
+        stages = {name: stage(values.get(name)) for name in ("pretrain", "finetune", "adapt")}
+        return cls(**_with_enums(cls, values) | stages)
+
+
+def _with_enums(kind: type, fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` of a dataclass, with members in place of the values of those that are enums."""
+    members = {
+        name: hint
+        for name, annotation in get_type_hints(kind).items()
+        for hint in (annotation, *get_args(annotation))
+        if isinstance(hint, type) and issubclass(hint, enum.Enum)
+    }
+    return {k: members[k](v) if k in members and v is not None else v for k, v in fields.items()}

@@ -1,0 +1,290 @@
+"""Experiments: functions that return one complete, frozen configuration, and which of their runs the book rests on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder, adc_word, adcs
+from bitslice.errors import BitsliceError
+from bitslice.lab.checks import check_seed, of_profile
+from bitslice.lab.config import Config, Stage
+from bitslice.lab.stages import finetuning, pretraining
+from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
+from bitslice.quantizer import Rounding, check_headroom
+from bitslice.slices import slice_count
+
+#: ADC resolutions that the paper's abstract names, B0 first.
+CLAIMED = (3, 3, 3, 1)
+
+
+def mnist(
+    method: Method,
+    profile: Profile = Profile.QUICK,
+    seed: int = 0,
+    alpha: float | None = None,
+    input_scaling: InputScaling = InputScaling.UNIT,
+) -> Config:
+    """MNIST with the 784-100-10 perceptron (the paper's first table).
+
+    The ``paper`` profile has the settings of the authors' code; ``quick`` shortens it with a larger step.
+
+    Args:
+        method: what to train.
+        profile: how long.
+        seed: of the initialization and the data order.
+        alpha: weight of the method's regularizer; None: the method's default, but 10 for L1 (authors' code).
+        input_scaling: how pixels enter the network.
+
+    Raises:
+        BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer; if the seed is
+            negative; if the experiment has no such profile.
+    """
+    epochs = of_profile("mnist", {Profile.SMOKE: (2, 1), Profile.QUICK: (10, 5), Profile.PAPER: (100, 50)}, profile)
+    learning_rate = 0.01 if profile is Profile.PAPER else 0.05
+    small = profile is Profile.SMOKE
+    stage = Stage(epochs[0], learning_rate, 0.5, 64, RegularizerKind.L1, 10.0)
+    tuned = replace(stage, epochs=epochs[1])
+    return Config(
+        experiment="mnist",
+        network="mlp",
+        method=method,
+        profile=profile,
+        seed=check_seed(seed),
+        bits=8,
+        activation_bits=8,
+        rounding=Rounding.NEAREST,
+        input_scaling=input_scaling,
+        train_images=6000 if small else None,
+        test_images=1000 if small else None,
+        pretrain=pretraining(method, stage),
+        prune_threshold=0.01 if method.finetunes else None,
+        finetune=finetuning(method, tuned, alpha, {Method.L1: 10.0}),
+        rows=128,
+        adc_images=100 if small else 1000,
+    )
+
+
+def cifar10(
+    network: str,
+    method: Method,
+    profile: Profile = Profile.CPU,
+    seed: int = 0,
+    alpha: float | None = None,
+    input_scaling: InputScaling = InputScaling.NORMALIZED,
+) -> Config:
+    """CIFAR-10 with VGG-11 or ResNet-20 (the paper's second table).
+
+    The ``paper`` profile has the settings of the authors' code. ``cpu`` reaches more in less time and departs from
+    them: a one-cycle schedule of few epochs with Nesterov momentum; weight decay and a weaker L1 in pre-training.
+
+    Args:
+        network: ``resnet20``, ``vgg11`` or ``vgg11_bn``.
+        method: what to train.
+        profile: how long; there is no ``quick``.
+        seed: of the initialization and the data order.
+        alpha: weight of the method's regularizer; None: the method's default.
+        input_scaling: how pixels enter the network.
+
+    Raises:
+        BitsliceError: as :func:`mnist`.
+    """
+    name = f"cifar10-{network.replace('_', '-')}"
+    epochs = (24, 5) if network == "resnet20" else (15, 3)
+    authors = Stage(150, 0.05, 0.9, 128, RegularizerKind.L1, 20.0, Schedule.HALVING)
+    short = replace(authors, schedule=Schedule.ONE_CYCLE, nesterov=True)
+    smoke = replace(short, epochs=1, batch_size=32)
+    trained, tuned = of_profile(
+        name,
+        {
+            Profile.SMOKE: (smoke, smoke),
+            Profile.CPU: (
+                replace(short, epochs=epochs[0], learning_rate=0.1, weight_decay=5e-4, alpha=5.0),
+                replace(short, epochs=epochs[1], learning_rate=0.1),
+            ),
+            Profile.PAPER: (authors, authors),
+        },
+        profile,
+    )
+    small = profile is Profile.SMOKE
+    return Config(
+        experiment=name,
+        network=network,
+        method=method,
+        profile=profile,
+        seed=check_seed(seed),
+        bits=8,
+        activation_bits=8,
+        rounding=Rounding.NEAREST,
+        input_scaling=input_scaling,
+        train_images=256 if small else None,
+        test_images=200 if small else None,
+        pretrain=pretraining(method, trained),
+        prune_threshold=0.01 if method.finetunes else None,
+        finetune=finetuning(method, tuned, alpha),
+        rows=128,
+        adc_images=2 if small else 20,
+        data="cifar10",
+        augmentation=Augmentation.CROP_FLIP,
+        precision=Precision.FLOAT32 if profile is Profile.PAPER else Precision.BFLOAT16,
+        channels_last=True,
+    )
+
+
+Adaptation = tuple[Method, RowOrder, int]
+"""What is adapted to ADCs: a method's network, with rows in this order and so many bits of headroom."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment by name; call it for a configuration. The rest says which of its runs the book rests on.
+
+    Attributes:
+        name: as users type it.
+        title: as figures and tables print it.
+        configure: from method, profile, seed, alpha and input scaling to a configuration.
+        seeds: how many seeds the defaults and the sweeps have; of what is adapted to ADCs, three at most.
+        sweep: alphas by method, around the defaults (which are among them).
+        adapted: what is adapted to the claimed ADCs.
+        adapt_rate: peak of the learning rate while adapting.
+        adapt_rate_headroom: the same where bits of headroom are left.
+        adapt_gradient: what the backward pass makes of the ADCs.
+        observed_images: test images on which a report observes bitline sums.
+    """
+
+    name: str
+    title: str
+    configure: Callable[..., Config]
+    seeds: int = 2
+    sweep: Mapping[Method, tuple[float, ...]] = field(default_factory=dict)
+    adapted: tuple[Adaptation, ...] = ()
+    adapt_rate: float = 0.02
+    adapt_rate_headroom: float = 0.005
+    adapt_gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH
+    observed_images: int = 50
+
+    def __call__(
+        self,
+        method: Method,
+        profile: Profile | None = None,
+        seed: int = 0,
+        alpha: float | None = None,
+        input_scaling: InputScaling | None = None,
+    ) -> Config:
+        """The configuration; what is None is as ``configure`` has it. Raises as :func:`mnist`."""
+        chosen = {"profile": profile, "input_scaling": input_scaling}
+        return self.configure(method, seed=seed, alpha=alpha, **{k: v for k, v in chosen.items() if v is not None})
+
+
+#: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
+_PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
+#: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls a weight whose B0 is set like L1 at 512.
+_VGG11_SWEEP = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.05, 0.5, 5.0), Method.BL0: _PRICES}
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            "mnist",
+            "MNIST, perceptron",
+            mnist,
+            seeds=5,
+            sweep={
+                Method.L1: (1.0, 3.0, 10.0, 20.0, 30.0, 50.0, 100.0),
+                Method.BL1: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+                Method.BL0: _PRICES,
+            },
+            adapted=(
+                (Method.QUANTIZED, RowOrder.SPREAD, 0),
+                (Method.PRUNED, RowOrder.SPREAD, 0),
+                (Method.BL1, RowOrder.SPREAD, 0),
+                (Method.BL1, RowOrder.CONSECUTIVE, 0),
+                (Method.QUANTIZED, RowOrder.SPREAD, 2),
+                (Method.BL1, RowOrder.SPREAD, 2),
+            ),
+            adapt_rate=0.2,
+            adapt_rate_headroom=0.2,
+            adapt_gradient=AdcGradient.SHARE,  # its network has no batch normalization
+            observed_images=1000,
+        ),
+        Experiment(
+            "cifar10-resnet20",
+            "CIFAR-10, ResNet-20",
+            partial(cifar10, "resnet20"),
+            sweep={
+                Method.L1: (10.0, 20.0, 50.0, 100.0),
+                Method.BL1: (0.05, 0.1, 0.2, 0.5),
+                Method.BL0: _PRICES,
+            },
+            adapted=tuple(
+                (method, RowOrder.SPREAD, headroom)
+                for headroom in (0, 2)
+                for method in (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
+            ),
+        ),
+        Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),
+        Experiment(
+            "cifar10-vgg11-bn",
+            "CIFAR-10, VGG-11 with batch norm",
+            partial(cifar10, "vgg11_bn"),
+            sweep=_VGG11_SWEEP,
+            adapted=((Method.BL1, RowOrder.SPREAD, 2),),
+            observed_images=20,
+        ),
+    )
+}
+"""Every experiment by its name."""
+
+
+def adapted(config: Config, adc_bits: AdcSetting, row_order: RowOrder = RowOrder.SPREAD, headroom: int = 0) -> Config:
+    """``config`` with a last stage that trains through ADCs, without a regularizer (:mod:`bitslice.crossbar.aware`).
+
+    Args:
+        config: of a fixed-point network.
+        adc_bits: ADC of every slice, B0 first.
+        row_order: which wordlines share an array.
+        headroom: highest bits of every weight's word that stay 0.
+
+    Raises:
+        BitsliceError: for a float network, ADCs that do not fit the slices, or a headroom that leaves no bit.
+    """
+    if config.method is Method.FLOAT:
+        raise BitsliceError("a float network has no slices, so ADCs do not apply")
+    adcs(adc_bits, slice_count(config.bits))
+    check_headroom(headroom, config.bits)
+    experiment = EXPERIMENTS[config.experiment]
+    epochs = {Profile.SMOKE: 1, Profile.QUICK: 2, Profile.CPU: 2 if headroom else 5, Profile.PAPER: 10}
+    stage = replace(
+        config.finetune or config.pretrain,
+        epochs=epochs[config.profile],
+        learning_rate=experiment.adapt_rate_headroom if headroom else experiment.adapt_rate,
+        regularizer=None,
+        alpha=0.0,
+        slice_price=None,
+        schedule=Schedule.ONE_CYCLE,
+        adc_bits=adc_bits,
+        row_order=row_order,
+        headroom=headroom,
+        adc_gradient=experiment.adapt_gradient,
+    )
+    return replace(config, adapt=stage)
+
+
+def run_name(config: Config) -> str:
+    """File name of a run's record: method, alpha where it is not the default, ADCs adapted to, seed.
+
+    >>> run_name(adapted(mnist(Method.BL1, alpha=0.2), CLAIMED))
+    'bl1-a0.2-adc3.3.3.1-spread-s0'
+    """
+    parts = [config.method.value]
+    standard = EXPERIMENTS[config.experiment](config.method, config.profile, config.seed)
+    if config.alpha != standard.alpha:
+        parts.append(f"a{config.alpha:.15g}")
+    if config.input_scaling is not standard.input_scaling:
+        parts.append(config.input_scaling.value)
+    if config.adapt is not None and config.adapt.adc_bits is not None:
+        parts.append("adc" + ".".join(adc_word(adc) for adc in config.adapt.adc_bits))
+        if config.adapt.row_order is not RowOrder.CONSECUTIVE:
+            parts.append(config.adapt.row_order.value)
+        if config.adapt.headroom:
+            parts.append(f"h{config.adapt.headroom}")
+    return "-".join([*parts, f"s{config.seed}"])

@@ -1,0 +1,43 @@
+"""Where a result came from."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def provenance(device: torch.device, threads: int, seconds: float) -> dict[str, Any]:
+    """Where a run came from: commit (``+`` marks uncommitted changes), versions, device, threads, wall time."""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "threads": threads,
+        "wall_seconds": round(seconds, 1),
+    }
+
+
+def commit() -> str | None:
+    """The library's git commit, with ``+`` if its files have uncommitted changes; None outside a checkout."""
+    here = Path(__file__).parents[1]  # the whole library
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "."], cwd=here, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

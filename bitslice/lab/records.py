@@ -1,0 +1,168 @@
+"""Records: what a run leaves behind, and the integer weights beside it.
+
+``bl1-s0.json`` holds configuration, metrics and provenance; ``bl1-s0.npz`` the network as integer codes, one
+power-of-two exponent a tensor. Released records live in ``results/<experiment>/``, a user's own in ``build/runs/``.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bitslice.errors import BitsliceError
+from bitslice.files import atomic_write, read_json, sha256
+from bitslice.lab import models
+from bitslice.lab.config import Config
+from bitslice.lab.words import Method
+from bitslice.quantizer import quantize
+from bitslice.storage import export_codes, import_codes, load_arrays, save_arrays
+
+RELEASED = Path("results")
+"""Where released records live, relative to the project's root."""
+LIVE = Path("build/runs")
+"""Where a user's own runs go, by experiment and profile."""
+LARGEST_FLOAT = 1_000_000
+"""Parameters up to which the weights of a float network are kept; unlike integer codes they hardly compress."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run's record.
+
+    Attributes:
+        path: the JSON file.
+        config: the run's complete configuration.
+        epochs: columns ``stage, epoch, loss, accuracy, mean_density``, one entry an epoch; accuracy in percent of the
+            training set, in training mode.
+        final: ``accuracy`` (percent of the test set), ``density`` (percent non-zero, B3 B2 B1 B0), ``mean_density``,
+            ``layers`` (density by tensor) and ``adc`` (bitline sums by slice).
+        after_pruning: the same as ``final``, before fine-tuning; None for a run that does not prune.
+        weights: ``file`` and ``sha256`` of the integer weights, or of a float network's; None for a float network of
+            more than ``LARGEST_FLOAT`` parameters.
+        provenance: commit, versions, device, threads, wall time in seconds.
+    """
+
+    path: Path
+    config: Config
+    epochs: dict[str, list[Any]]
+    final: dict[str, Any]
+    after_pruning: dict[str, Any] | None
+    weights: dict[str, str] | None
+    provenance: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """Percent of the test set."""
+        return float(self.final["accuracy"])
+
+    @property
+    def density(self) -> list[float]:
+        """Percent non-zero per slice: B3, B2, B1, B0.
+
+        Raises:
+            BitsliceError: for a float network, which has no slices.
+        """
+        if "density" not in self.final:
+            raise BitsliceError(f"{self.path} is of a float network, which has no bit slices")
+        return list(self.final["density"])
+
+    @property
+    def mean_density(self) -> float:
+        """Mean of :attr:`density`, percent."""
+        return sum(self.density) / len(self.density)
+
+    def summary(self) -> dict[str, Any]:
+        """The record in one flat object, as ``bitslice results --json`` prints it."""
+        return {
+            "experiment": self.config.experiment,
+            "network": self.config.network,
+            "method": self.config.method.value,
+            "profile": self.config.profile.value,
+            "seed": self.config.seed,
+            "alpha": self.config.alpha,
+            "input_scaling": self.config.input_scaling.value,
+            "accuracy": self.accuracy,
+            "density": self.final.get("density"),
+            "mean_density": self.final.get("mean_density"),
+            "path": self.path.as_posix(),
+        }
+
+    def weights_path(self) -> Path:
+        """The weights file, verified against the record.
+
+        Raises:
+            BitsliceError: if it is missing or its SHA-256 differs.
+        """
+        if self.weights is None:
+            raise BitsliceError(f"{self.path} is of a float network too large to keep its weights")
+        path = self.path.with_name(self.weights["file"])
+        if not path.exists():
+            raise BitsliceError(f"the weights of {self.path} are missing: {path}")
+        if sha256(path) != self.weights["sha256"]:
+            raise BitsliceError(f"{path} is not the file that {self.path} was written with: its SHA-256 differs")
+        return path
+
+    def network(self) -> nn.Module:
+        """The trained network, in evaluation mode, rebuilt from its integer weights (or float, for a float network)."""
+        config = self.config
+        model = models.build(config.network)
+        arrays = load_arrays(self.weights_path())
+        if config.method is Method.FLOAT:
+            model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+        else:
+            import_codes(quantize(model, config.bits, config.activation_bits, config.rounding), arrays)
+        return model.eval()
+
+
+def write(record: Record) -> None:
+    """Write a record as JSON, one key a line, in one step."""
+    fields = {
+        "config": record.config.to_dict(),
+        "final": record.final,
+        "after_pruning": record.after_pruning,
+        "weights": record.weights,
+        "provenance": record.provenance,
+    }
+    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items()]
+    columns = ",\n".join(f"    {json.dumps(key)}: {json.dumps(column)}" for key, column in record.epochs.items())
+    lines.append(f'  "epochs": {{\n{columns}\n  }}')
+    with atomic_write(record.path) as path:
+        path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        BitsliceError: if there is none, or the file is not one.
+    """
+    return read_json(
+        path, "record", lambda fields: Record(path=path, **{**fields, "config": Config.from_dict(fields["config"])})
+    )
+
+
+def read_all(folder: Path = RELEASED) -> list[Record]:
+    """Every record below ``folder``, in the order of their paths.
+
+    Raises:
+        BitsliceError: if the folder holds none.
+    """
+    found = [read(path) for path in sorted(folder.rglob("*.json"))]
+    if not found:
+        raise BitsliceError(f"no records below {folder}")
+    return found
+
+
+def save_weights(model: nn.Module, config: Config, path: Path) -> dict[str, str] | None:
+    """Write the weights of a trained network beside its record; gives :attr:`Record.weights`."""
+    if config.method is not Method.FLOAT:
+        arrays = export_codes(model)
+    elif sum(parameter.numel() for parameter in model.parameters()) <= LARGEST_FLOAT:
+        arrays = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
+    else:
+        return None
+    save_arrays(path, arrays)
+    return {"file": path.name, "sha256": sha256(path)}

@@ -1,0 +1,312 @@
+"""Everything a crossbar makes of a network: mapping, bitline sums, and accuracy and cost of every ADC setting."""
+
+import copy
+import enum
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bitslice.costs import AbsoluteAdc, LayerLoad, network_cost
+from bitslice.crossbar import (
+    AdcSetting,
+    BitlineSums,
+    Crossbar,
+    LayerSums,
+    MappedLayer,
+    RowOrder,
+    adcs,
+    bitline_sums,
+    deploy,
+    images_at_a_time,
+    map_network,
+    pooled,
+    recalibrate,
+    setting_name,
+)
+from bitslice.crossbar.adc import from_json
+from bitslice.errors import BitsliceError
+from bitslice.files import read_json
+from bitslice.lab.evaluation import percent_correct
+from bitslice.lab.provenance import provenance
+from bitslice.quantizer import leave_headroom
+
+STANDARD: tuple[AdcSetting, ...] = (
+    (None, None, None, None),
+    (8, 8, 8, 8),
+    (7, 7, 7, 7),
+    (6, 6, 6, 6),
+    (5, 5, 5, 5),
+    (4, 4, 4, 4),
+    (4, 4, 4, 2),
+    (3, 3, 3, 3),
+    (3, 3, 3, 2),
+    (3, 3, 3, 1),
+    (2, 2, 2, 2),
+)
+"""ADC resolutions, B0 first, that every released network is run with; the paper claims 3, 3, 3, 1."""
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+"""Shares of all conversions for which a report names the sum that they do not exceed."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the network does with one choice of ADCs. Slices in order B0 first.
+
+    Attributes:
+        adc_bits: ADC per slice.
+        accuracy: percent of the images.
+        clipped: share (0 to 1) of conversions beyond the ADC's full scale, per slice.
+        energy: J an image, of the ADCs; None where the cost model does not hold at one of the resolutions.
+        latency: s an image, layers one after another; None likewise.
+        interval: s between images, layers as a pipeline; None likewise.
+        area: mm2 of all ADCs; None likewise, or where the model has no area.
+    """
+
+    adc_bits: AdcSetting
+    accuracy: float
+    clipped: tuple[float, ...]
+    energy: float | None
+    latency: float | None
+    interval: float | None
+    area: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A network on crossbars.
+
+    Attributes:
+        network: what was mapped, in words.
+        crossbar: its geometry, as plain values.
+        cost_model: title of the ADC cost model.
+        images: how many were classified.
+        observed_images: how many of them the bitline sums were observed on.
+        headroom: highest bits of every weight's word that were left 0 (:func:`bitslice.leave_headroom`).
+        calibration_images: on how many training images batch normalization was estimated again, for every setting;
+            None: it was not.
+        digital_accuracy: percent, of the quantized network without crossbars.
+        layers: of each layer its mapping, and per slice (B0 first) its bitline sums.
+        settings: one a choice of ADCs.
+        provenance: commit, versions, device, threads, wall time in seconds.
+    """
+
+    network: str
+    crossbar: dict[str, Any]
+    cost_model: str
+    images: int
+    observed_images: int
+    headroom: int
+    calibration_images: int | None
+    digital_accuracy: float
+    layers: list[dict[str, Any]]
+    settings: list[Setting]
+    provenance: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Report":
+        """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
+        crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
+        settings = [
+            Setting(**{**s, "adc_bits": from_json(s["adc_bits"]), "clipped": tuple(s["clipped"])})
+            for s in values["settings"]
+        ]
+        absent = {"headroom": 0, "calibration_images": None}
+        return cls(**{**absent, **values, "crossbar": crossbar, "settings": settings})
+
+    def lines(self) -> list[str]:
+        """The report as text: a line a layer, then one a setting."""
+        names = [f"B{k}" for k in range(len(self.layers[0]["slices"]))]
+        widest = max(len(layer["name"]) for layer in self.layers)
+        out = [
+            f"{self.network}: {self.images} images, {self.digital_accuracy:.2f}% without crossbars; "
+            f"bitline sums of {self.observed_images} images"
+            + (f"; headroom of {self.headroom} bits" if self.headroom else "")
+            + (f"; calibrated on {self.calibration_images} images" if self.calibration_images else ""),
+            f"{'layer':{widest}}  arrays  used  conversions  largest sum (bound) " + " ".join(names),
+        ]
+        for layer in self.layers:
+            sums = "  ".join(f"{s['observed']} ({s['bound']})" for s in layer["slices"])
+            out.append(
+                f"{layer['name']:{widest}}  {layer['arrays']:6}  {100 * layer['utilization']:3.0f}%  "
+                f"{sum(layer['conversions']):11}  {sums}"
+            )
+        out.append(f"ADC bits {','.join(names)}  accuracy  clipped conversions  ADC energy, latency, area an image")
+        for setting in self.settings:
+            clipped = " ".join(f"{100 * share:.2g}%" for share in setting.clipped)
+            cost = "beyond the range of the cost model"
+            if setting.energy is not None and setting.latency is not None:
+                area = "" if setting.area is None else f", {setting.area:.3g} mm2"
+                cost = f"{1e6 * setting.energy:.3g} uJ, {1e6 * setting.latency:.3g} us{area}"
+            out.append(f"{setting_name(setting.adc_bits):20} {setting.accuracy:7.2f}%  {clipped}  {cost}")
+        return [*out, f"Cost model: {self.cost_model}"]
+
+
+def read(path: Path) -> Report:
+    """A report from the JSON that ``bitslice crossbar report --json`` prints.
+
+    Raises:
+        BitsliceError: if there is none, or the file is not one.
+    """
+    return read_json(path, "report", Report.from_dict)
+
+
+def load(mapped: MappedLayer) -> LayerLoad:
+    """What a mapped layer asks of its ADCs."""
+    per_slice = mapped.arrays // mapped.slices
+    return LayerLoad(
+        name=mapped.name,
+        vectors=mapped.vectors,
+        cycles=mapped.cycles,
+        columns=min(mapped.outputs, mapped.crossbar.columns),
+        arrays=(per_slice,) * mapped.slices,
+        conversions=tuple(mapped.conversions().tolist()),
+    )
+
+
+def describe_sums(sums: BitlineSums) -> dict[str, Any]:
+    """Bitline sums of one slice of a layer as plain values; ``counts`` ends at the largest sum observed."""
+    return {
+        "bound": sums.bound,
+        "bound_bits": sums.bound_bits,
+        "observed": sums.observed,
+        "observed_bits": sums.observed_bits,
+        "quantiles": {str(share): sums.quantile(share) for share in QUANTILES},
+        "counts": sums.counts[: sums.observed + 1].tolist(),
+    }
+
+
+def describe(mapped: MappedLayer, sums: LayerSums) -> dict[str, Any]:
+    """One layer as plain values."""
+    reached = sums.counts.ne(0) * torch.arange(sums.counts.shape[-1])
+    return {
+        "name": mapped.name,
+        "groups": mapped.groups,
+        "wordlines": mapped.wordlines,
+        "outputs": mapped.outputs,
+        "row_tiles": mapped.row_tiles,
+        "arrays": mapped.arrays,
+        "unused_rows": mapped.unused[0],
+        "unused_columns": mapped.unused[1],
+        "utilization": mapped.utilization,
+        "signed": mapped.signed,
+        "vectors": mapped.vectors,
+        "cycles": mapped.cycles,
+        "conversions": mapped.conversions().tolist(),
+        "conversions_of_used": mapped.conversions_of_used().tolist(),
+        "slices": [describe_sums(sums.of_slice(k)) for k in range(mapped.slices)],
+        "tile_bounds": sums.bounds.tolist(),
+        "tile_observed": reached.amax(dim=3).tolist(),
+    }
+
+
+def report(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: Sequence[AdcSetting],
+    adc: AbsoluteAdc,
+    crossbar: Crossbar | None = None,
+    observed_images: int = 200,
+    headroom: int = 0,
+    calibration: Tensor | None = None,
+    budget: int = 2**30,
+    network: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Map a quantized network, observe its bitline sums, and run it under every ADC setting.
+
+    Args:
+        model: a quantized network in evaluation mode.
+        images: its inputs, float ``(images, ...)``.
+        labels: int64 ``(images,)``.
+        settings: ADCs of every slice, B0 first; as many settings as wanted.
+        adc: cost model. An ideal ADC costs what a lossless one does.
+        crossbar: geometry; None: the defaults.
+        observed_images: bitline sums are observed on the first so many images, which also show which inputs can be
+            negative.
+        headroom: highest bits of every weight's word that are left 0, for every setting and without crossbars too.
+        calibration: training inputs ``(images, ...)`` on which batch normalization is estimated again, for every
+            setting (:func:`bitslice.crossbar.recalibrate`); None: it stays as it was trained.
+        budget: bytes that a batch's tensors may take.
+        network: what is mapped, in words.
+        say: called with a line of progress now and then.
+
+    Raises:
+        BitsliceError: if there are no images, the network cannot be mapped, or a setting does not fit its slices.
+    """
+    if not len(images) or not 1 <= observed_images <= len(images):
+        raise BitsliceError(f"a report needs images, and observes 1 to {len(images)} of them, not {observed_images}")
+    started = time.monotonic()
+    crossbar = crossbar or Crossbar()
+    seen = images[:observed_images]
+    if headroom:
+        model = copy.deepcopy(model)
+        leave_headroom(model, headroom)
+    mapped = map_network(model, seen, crossbar)
+    converters = [adcs(setting, mapped[0].slices) for setting in settings]  # refused before anything takes long
+    batch = min(images_at_a_time(mapped, budget), 1000)
+    say(f"bitline sums on {observed_images} images")
+    sums = bitline_sums(model, mapped, seen, batch)
+    by_slice = pooled(sums)
+    batches = list(zip(images.split(batch), labels.split(batch), strict=True))
+    done = []
+    for setting, each in zip(settings, converters, strict=True):
+        ticker = _ticker(setting_name(setting), len(images), say)
+        deployed = deploy(model, mapped, setting)
+        if calibration is not None:
+            recalibrate(deployed, calibration, min(batch, 128))
+        accuracy = percent_correct(deployed, batches, ticker)
+        slices = list(zip(each, by_slice, strict=True))
+        clipped = [0.0 if own.full_scale is None else sums.beyond(own.full_scale) for own, sums in slices]
+        costed = [sums.bound_bits if own.bits is None else own.bits for own, sums in slices]
+        cost = None
+        if all(adc.holds(b) for b in costed if b):
+            cost = network_cost([load(layer) for layer in mapped], costed, adc)
+        done.append(
+            Setting(
+                adc_bits=tuple(setting),
+                accuracy=accuracy,
+                clipped=tuple(clipped),
+                energy=cost.energy if cost else None,
+                latency=cost.latency if cost else None,
+                interval=cost.interval if cost else None,
+                area=cost.area if cost else None,
+            )
+        )
+    return Report(
+        network=network,
+        crossbar={k: v.value if isinstance(v, enum.Enum) else v for k, v in asdict(crossbar).items()},
+        cost_model=adc.title,
+        images=len(images),
+        observed_images=observed_images,
+        headroom=headroom,
+        calibration_images=None if calibration is None else len(calibration),
+        digital_accuracy=percent_correct(model, batches),
+        layers=[describe(*pair) for pair in zip(mapped, sums, strict=True)],
+        settings=done,
+        provenance=provenance(images.device, torch.get_num_threads(), time.monotonic() - started),
+    )
+
+
+def _ticker(name: str, total: int, say: Callable[[str], None]) -> Callable[[int], None]:
+    """Says every ten seconds how far the images are."""
+    done, last = 0, time.monotonic()
+
+    def tick(images: int) -> None:
+        nonlocal done, last
+        done += images
+        if done == total or time.monotonic() - last >= 10:
+            last = time.monotonic()
+            say(f"ADCs {name}: {done} of {total} images")
+
+    return tick

@@ -1,0 +1,267 @@
+"""The recipe: pre-train in fixed point, prune once, fine-tune with a regularizer; one function runs it all.
+
+The last epoch is the result: the test set is looked at right after pruning and at the end, and chooses nothing. The
+data order follows from seed, stage and epoch alone, so a run that was interrupted goes on from its checkpoint as if
+nothing had happened.
+"""
+
+import io
+import math
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bitslice.crossbar import Crossbar, through_adcs
+from bitslice.errors import BitsliceError
+from bitslice.files import atomic_write, check_writable
+from bitslice.lab import models, pipeline, records
+from bitslice.lab.config import Config, Stage
+from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.evaluation import measure, network_input
+from bitslice.lab.experiments import run_name
+from bitslice.lab.provenance import provenance
+from bitslice.lab.records import Record
+from bitslice.lab.states import load_state, refuse_other_config, save_state, state_path
+from bitslice.lab.words import Method, Precision
+from bitslice.proximal import charge_slices
+from bitslice.quantizer import leave_headroom, prune, quantize, quantized_tensors
+from bitslice.slices import density
+
+Report = Callable[[str], None]
+
+
+def to_stderr(line: str) -> None:
+    """Default progress report: a line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Run:
+    """One training run with its progress, history and checkpoint."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        device: torch.device,
+        report: Report,
+        checkpoint_seconds: float,
+        compiled: bool = False,
+    ) -> None:
+        self.config = config
+        self.name = run_name(config)
+        self.folder = folder
+        self.device = device
+        self.report = report
+        self.checkpoint_seconds = checkpoint_seconds
+        self.compiled = compiled
+        self.checkpoint = folder / f"{self.name}.checkpoint"
+        self.history: dict[str, list[Any]] = {key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")}
+        self.seconds = 0.0  # spent by earlier, interrupted attempts
+        self.started = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Wall time of this run in seconds, earlier attempts included."""
+        return self.seconds + time.monotonic() - self.started
+
+    def train(self, model: nn.Module, images: Images, stage: Stage, name: str) -> None:
+        """Train ``model`` in place through the run's one stage, from the checkpoint where there is one."""
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=stage.learning_rate,
+            momentum=stage.momentum,
+            weight_decay=stage.weight_decay,
+            nesterov=stage.nesterov,
+            fused=True,
+        )
+        regularizer = stage.regularizer.build(model) if stage.regularizer else None
+        if stage.slice_price is not None:
+            charge_slices(model, stage.slice_price)
+        crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
+        saved = time.monotonic()
+        begun, first = saved, self.resume(model, optimizer)
+        for epoch in range(first, stage.epochs):
+            with (
+                nullcontext()
+                if stage.adc_bits is None
+                else through_adcs(model, stage.adc_bits, crossbar, stage.adc_gradient)
+            ):
+                loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
+            if not np.isfinite(loss):
+                raise BitsliceError(f"{self.name}: the loss is not finite in epoch {epoch + 1} of {name}")
+            slices = density((t.codes() for t in quantized_tensors(model)), self.config.bits)
+            mean_density = None if self.config.method is Method.FLOAT else sum(slices) / len(slices)
+            for key, value in zip(self.history, (name, epoch + 1, loss, correct, mean_density), strict=True):
+                self.history[key].append(value)
+            now = time.monotonic()
+            left = (now - begun) / (epoch + 1 - first) * (stage.epochs - epoch - 1)
+            self.report(
+                f"{self.config.experiment} {self.name} {name} {epoch + 1}/{stage.epochs}: loss {loss:.4f}, "
+                f"training accuracy {correct:.2f}%, "
+                + ("" if mean_density is None else f"density {mean_density:.2f}%, ")
+                + f"{left:.0f} s left"
+            )
+            if now - saved >= self.checkpoint_seconds:
+                self.save(model, optimizer, epoch + 1)
+                saved = now
+
+    def epoch(
+        self,
+        model: nn.Module,
+        images: Images,
+        optimizer: torch.optim.Optimizer,
+        stage: Stage,
+        regularizer: Callable[[], Tensor] | None,
+        epoch: int,
+    ) -> tuple[float, float]:
+        """One pass over ``images``: mean loss and training accuracy in percent."""
+        model.train()
+        forward = torch.compile(model) if self.compiled else model  # compiled once: later calls find it in a cache
+        config = self.config
+        seed = [config.seed, epoch, 2 if config.adapt else int(config.method.finetunes)]
+        epoch_seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
+        torch.manual_seed(epoch_seed)  # of dropout, so that a resumed run drops the same
+        generator = torch.Generator().manual_seed(epoch_seed)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision is Precision.BFLOAT16)
+        steps = math.ceil(len(images) / stage.batch_size)
+        total_loss = torch.zeros((), device=self.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        batches = pipeline.batches(images, stage.batch_size, config.augmentation, generator)
+        for step, (pixels, labels) in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = stage.learning_rate * stage.schedule.factor(epoch + (step + 0.5) / steps, stage.epochs)
+            with autocast:
+                logits = forward(network_input(pixels, images, config.input_scaling)).float()
+            loss = nn.functional.cross_entropy(logits, labels, label_smoothing=stage.label_smoothing)
+            if regularizer is not None:
+                loss = loss + stage.alpha * regularizer()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total_loss += loss.detach() * len(labels)
+            correct += (logits.detach().argmax(dim=1) == labels).sum()
+        return float(total_loss) / len(images), 100.0 * int(correct) / len(images)
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, epochs_done: int) -> None:
+        """Write the checkpoint in one step."""
+        state = {
+            "config": self.config.to_dict(),
+            "epochs_done": epochs_done,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "history": self.history,
+            "seconds": self.elapsed(),
+        }
+        with atomic_write(self.checkpoint) as path:
+            buffer = io.BytesIO()  # torch.save to a path raises no OSError on a full disk
+            torch.save(state, buffer)
+            path.write_bytes(buffer.getvalue())  # not getbuffer(): Python 3.12 can crash collecting it after an error
+
+    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        """Load the checkpoint, if there is one; gives the number of epochs done."""
+        if not self.checkpoint.exists():
+            return 0
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            config = state["config"]
+        except Exception as error:  # torch.load raises many kinds for a damaged file
+            raise BitsliceError(f"{self.checkpoint} is damaged: delete it and run again") from error
+        refuse_other_config(self.checkpoint, self.config, config)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        self.history, self.seconds = state["history"], state["seconds"]
+        self.report(f"{self.config.experiment} {self.name}: going on after epoch {state['epochs_done']}")
+        return int(state["epochs_done"])
+
+
+def run(
+    config: Config,
+    folder: Path,
+    device: str = "cpu",
+    threads: int = 1,
+    report: Report = to_stderr,
+    checkpoint_seconds: float = 120.0,
+    compiled: bool = False,
+) -> Record:
+    """Train one configuration and write its record and integer weights into ``folder``.
+
+    A method that starts from a pre-trained network takes the one in ``folder`` (``quantized-s<seed>.state.npz``), and
+    trains it first where it is missing; so does a run that adapts to ADCs, with the record of the run without that. An
+    interrupted run goes on from its checkpoint.
+
+    Args:
+        config: what to train.
+        folder: for ``<name>.json`` and ``<name>.npz``; created if need be.
+        device: as torch names it.
+        threads: of the CPU; small networks are fastest on one.
+        report: called with a line an epoch.
+        checkpoint_seconds: least time between two checkpoints.
+        compiled: whether ``torch.compile`` runs the training steps; it needs a C++ compiler, and rounds differently.
+
+    Raises:
+        BitsliceError: if the loss diverges, the device is not there, the folder cannot be written, or holds files of
+            another configuration.
+    """
+    if threads < 1:
+        raise BitsliceError(f"training needs at least 1 thread, not {threads}")
+    try:
+        target = torch.device(device)
+        torch.zeros((), device=target)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise BitsliceError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    torch.set_num_threads(threads)
+    check_writable(folder)
+    this = Run(config, folder, target, report, checkpoint_seconds, compiled)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    fetch = DATA_SETS[config.data]
+    train_images = fetch(True).first(config.train_images).to(target, layout)
+    test_images = fetch(False).first(config.test_images).to(target, layout)
+    if config.adapt is not None:
+        start = config.before_adapting()
+        path = folder / f"{run_name(start)}.json"
+        if not path.exists():
+            run(start, folder, device, threads, report, checkpoint_seconds, compiled)
+        trained = records.read(path)
+        refuse_other_config(path, start, trained.config.to_dict())
+        model = trained.network()
+    else:
+        torch.manual_seed(config.seed)
+        model = models.build(config.network)
+        if config.method is not Method.FLOAT:
+            quantize(model, config.bits, config.activation_bits, config.rounding)
+    model.to(target, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack this overload
+    after_pruning = None
+    if config.adapt is not None:
+        prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
+        leave_headroom(model, config.adapt.headroom)
+        this.train(model, train_images, config.adapt, "adapt")
+    elif config.finetune is None:
+        this.train(model, train_images, config.pretrain, "pretrain")
+        if config.method is Method.QUANTIZED:
+            save_state(model, config, folder)
+    else:
+        if not state_path(config, folder).exists():
+            run(config.pretrained(), folder, device, threads, report, checkpoint_seconds, compiled)
+        load_state(model, config.pretrained(), folder)
+        prune(model, config.prune_threshold or 0.0)
+        after_pruning = measure(model, test_images, config)
+        this.train(model, train_images, config.finetune, "finetune")
+    final = measure(model, test_images, config)
+    record = Record(
+        path=folder / f"{this.name}.json",
+        config=config,
+        epochs=this.history,
+        final=final,
+        after_pruning=after_pruning,
+        weights=records.save_weights(model, config, folder / f"{this.name}.npz"),
+        provenance={**provenance(target, threads, this.elapsed()), "compiled": compiled},
+    )
+    records.write(record)
+    this.checkpoint.unlink(missing_ok=True)
+    return record

@@ -1,1 +1,0 @@
-"""One module a figure family; notebooks call these, the style is in :mod:`bitslice.figures`."""
