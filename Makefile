@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-PROFILE ?= quick# smoke, quick, cpu or paper: how long experiments train
+PROFILE ?= quick# smoke, quick, cpu, long or paper: how long experiments train
 EXPERIMENT ?= mnist# what `make reproduce` trains
 SCHEDULER ?= local# local or slurm: where jobs run, see profiles/
 PORT ?= 8000# of `make serve`

@@ -40,7 +40,10 @@ class TestTrain:
         [
             (["cifar", "--method", "bl1"], ["unknown experiment 'cifar'", "mnist"]),
             (["mnist", "--method", "bl2"], ["unknown method 'bl2'", "quantized, pruned, l1, bl1"]),
-            (["mnist", "--method", "bl1", "--profile", "huge"], ["unknown profile 'huge'", "smoke, quick, cpu, paper"]),
+            (
+                ["mnist", "--method", "bl1", "--profile", "huge"],
+                ["unknown profile 'huge'", "smoke, quick, cpu, long, paper"],
+            ),
             (["mnist", "--method", "bl1", "--input-scaling", "log"], ["'log'", "unit, normalized"]),
             (["mnist", "--method", "bl1", "--alpha", "-1"], ["alpha must be a finite number", "-1"]),
             (["mnist", "--method", "bl1", "--alpha", "nan"], ["alpha must be a finite number", "nan"]),

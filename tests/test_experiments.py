@@ -17,7 +17,8 @@ from bitslice.lab.words import InputScaling, Method, Profile, RegularizerKind
 from tests.conftest import QUANTIZED_METHODS
 
 PROFILES = {
-    name: (Profile.SMOKE, Profile.QUICK if name == "mnist" else Profile.CPU, Profile.PAPER) for name in EXPERIMENTS
+    name: (Profile.SMOKE, *((Profile.QUICK,) if name == "mnist" else (Profile.CPU, Profile.LONG)), Profile.PAPER)
+    for name in EXPERIMENTS
 }
 
 

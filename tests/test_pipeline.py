@@ -106,7 +106,7 @@ class TestConfig:
             (
                 "cifar10-vgg11-bn",
                 Profile.QUICK,
-                "cifar10-vgg11-bn has no profile 'quick'; choose from smoke, cpu, paper",
+                "cifar10-vgg11-bn has no profile 'quick'; choose from smoke, cpu, long, paper",
             ),
         ],
     )

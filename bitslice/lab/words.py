@@ -75,6 +75,8 @@ class Profile(enum.Enum):
     """Minutes: a first look at the effect."""
     CPU = "cpu"
     """Shortened for a CPU: a modern schedule of few epochs, for the networks that need a GPU otherwise."""
+    LONG = "long"
+    """The same schedule over four times the epochs: hours on a CPU, to reach the accuracies of the field."""
     PAPER = "paper"
     """The schedule of the authors' code."""
 
