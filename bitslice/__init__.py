@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitslice import costs as costs
     from bitslice import crossbar as crossbar
+    from bitslice.calibration import calibrate as calibrate
     from bitslice.errors import BitsliceError as BitsliceError
+    from bitslice.fixed_point import FixedPoint as FixedPoint
+    from bitslice.fixed_point import Rounding as Rounding
     from bitslice.proximal import charge_slices as charge_slices
-    from bitslice.quantizer import FixedPoint as FixedPoint
-    from bitslice.quantizer import Rounding as Rounding
     from bitslice.quantizer import leave_headroom as leave_headroom
     from bitslice.quantizer import prune as prune
     from bitslice.quantizer import quantize as quantize
@@ -33,8 +34,9 @@ __version__ = "0.2.0"
 _HOME = {
     "BitsliceError": "errors",
     "charge_slices": "proximal",
-    "FixedPoint": "quantizer",
-    "Rounding": "quantizer",
+    "FixedPoint": "fixed_point",
+    "Rounding": "fixed_point",
+    "calibrate": "calibration",
     "leave_headroom": "quantizer",
     "prune": "quantizer",
     "quantize": "quantizer",

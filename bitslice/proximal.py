@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import FixedPoint, Rounding, blocks, quantized_tensors
+from bitslice.fixed_point import FixedPoint, Rounding, blocks
+from bitslice.quantizer import quantized_tensors
 from bitslice.slices import to_slices
 
 

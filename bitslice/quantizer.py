@@ -1,174 +1,181 @@
-"""Dynamic fixed point: quantizers, straight-through gradients, and a whole network's quantized form.
+"""A whole network's quantized form: which layers, with which words, pruned, and calibrated.
 
-A tensor ``w`` is stored as sign and an integer *code* of ``bits`` magnitude bits (authors' code)::
-
-    S    = ceil(log2 max|w|)          one power of two per tensor
-    step = 2^(S - bits)
-    code = min(round(|w| / step), 2^bits - 1)
-
-The authors' code clamps at ``2^bits`` instead, so that code 256 occurs at 8 bits, which no set of four 2-bit cells can
-hold; here codes end at 255.
+Weight and bias of a layer become parametrized: reading ``layer.weight`` gives the quantized weight, the optimizer still
+sees the full-precision one. The layer's input passes a quantizer of its own, as a crossbar's DAC would see it.
 """
 
-import enum
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from bitslice.attention import PROJECTIONS, projections_as_layers, use_functionally
 from bitslice.errors import BitsliceError
-from bitslice.native import elementwise
+from bitslice.fixed_point import FixedPoint, Rounding, power_of_two_step
 
-SMALLEST_RANGE = 1e-5
-"""Smallest ``max|w|`` for which a scale is derived (authors' code: EPS); an all-zero tensor gets its scale."""
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+"""Kinds of layer that are quantized, and their subclasses."""
 
+NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+"""Kinds of module whose parameters are meant to stay in float: normalization is digital."""
 
-class Rounding(enum.Enum):
-    """How a real magnitude becomes an integer code."""
-
-    NEAREST = "nearest"
-    """To the nearest integer, ties to even (the authors' code)."""
-    FLOOR = "floor"
-    """Towards zero: the magnitude's fraction is dropped."""
+Choice = str | Iterable[str] | Callable[[str, nn.Module], bool]
+"""Modules by name: a pattern as of a shell, several, or a predicate of name and module."""
 
 
-#: Elements worked on at a time on a CPU. Several passes over a block that stays in a core's cache cost little more than
-#: one pass over memory.
-BLOCK = 1 << 17
+def chosen(choice: Choice, name: str, module: nn.Module) -> bool:
+    """Whether ``choice`` takes in a module, by its own name or that of a module around it."""
+    if callable(choice):
+        return choice(name, module)
+    parts = name.split(".")
+    names = [".".join(parts[:k]) for k in range(1, len(parts) + 1)]
+    patterns = [choice] if isinstance(choice, str) else choice
+    return any(fnmatchcase(each, pattern) for pattern in patterns for each in names)
 
 
-def dense(x: Tensor) -> Tensor:
-    """``x``, copied only if its elements do not fill one stretch of memory, row by row or channels innermost."""
-    return x if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last) else x.contiguous()
+def quantize(
+    model: nn.Module,
+    bits: int | Mapping[str, int] = 8,
+    activation_bits: int | Mapping[str, int] = 8,
+    rounding: Rounding = Rounding.NEAREST,
+    *,
+    select: Choice | None = None,
+    exclude: Choice = (),
+    strict: bool = False,
+) -> nn.Module:
+    """Turn the layers of ``model`` into their dynamic fixed-point form, in place.
 
-
-def blocks(x: Tensor) -> tuple[Tensor, ...]:
-    """A :func:`dense` tensor's elements in the order they lie in memory, as vectors of ``BLOCK``; views, not copies.
-
-    On any device but a CPU, and for ``torch.compile``, which fuses the passes by itself, there is one block.
-    """
-    elements = x.as_strided((x.numel(),), (1,))
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return (elements,)
-    return elements.split(BLOCK)  # type: ignore[no-any-return]
-
-
-def power_of_two_step(x: Tensor, bits: int = 8) -> Tensor:
-    """Step ``2^(ceil(log2 max|x|) - bits)`` of dynamic fixed point, as a float32 scalar tensor.
-
-    Everything works on the floats' own bits: without their sign they sort as integers, which reduce faster, and the
-    ceiling is one on the exponent field. So powers of two stay exact and nothing leaves the device.
-
-    >>> power_of_two_step(torch.tensor([0.3, -0.7])).item() == 2.0**-8
-    True
-    >>> power_of_two_step(torch.tensor([0.5])).item() == 2.0**-9
-    True
-    """
-    x = dense(x.detach())
-    if elementwise.applies(x):
-        return elementwise.power_of_two_step(x, SMALLEST_RANGE, bits)
-    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    not_sign = torch.iinfo(integer).max
-    parts = blocks(x)
-    buffer = torch.empty_like(parts[0], dtype=integer)
-    magnitudes = [torch.bitwise_and(part.view(integer), not_sign, out=buffer[: len(part)]).amax() for part in parts]
-    largest = torch.stack(magnitudes).amax().view(x.dtype).to(torch.float32)
-    # Adding the full mantissa carries into the exponent unless the mantissa is zero: a ceiling to a power of two.
-    bound = (largest.clamp_min(SMALLEST_RANGE).view(torch.int32) + 0x7FFFFF).bitwise_and(0x7F800000).view(torch.float32)
-    return bound * 2.0**-bits
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Fake-quantize in the forward pass, identity in the backward pass (authors' code: StraightThroughRound).
-
-    Scaling by a power of two is exact, so these four vectorized passes give what
-    ``torch.fake_quantize_per_tensor_affine`` gives (a test holds it), without its scalar loop on CPUs and without the
-    mask that it keeps for its backward pass. In bfloat16 they are as exact: its 8 significant bits hold 8-bit codes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, largest_code: int, rounding: Rounding) -> Tensor:
-        x = dense(x)
-        if elementwise.applies(x):
-            return elementwise.fake_quantize(x, step, largest_code, rounding is Rounding.FLOOR)
-        scale, result = step.reciprocal(), torch.empty_like(x)
-        if x.element_size() == 2 and x.device.type == "cpu":
-            # There every pass in a 16-bit format converts to float32 and back: once for all four passes is faster.
-            buffer = torch.empty(min(BLOCK, x.numel()), dtype=torch.float32)
-        else:
-            buffer = None
-        for source, block in zip(blocks(x), blocks(result), strict=True):
-            work = block if buffer is None else buffer[: len(source)].copy_(source)
-            torch.mul(source if buffer is None else work, scale, out=work)
-            work.round_() if rounding is Rounding.NEAREST else work.trunc_()
-            work.clamp_(-largest_code, largest_code).mul_(step)
-            if buffer is not None:
-                block.copy_(work)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        return gradients[0], None, None, None
-
-
-def fake_quantize(x: Tensor, step: Tensor, bits: int = 8, rounding: Rounding = Rounding.NEAREST) -> Tensor:
-    """Round ``x`` (any shape) to whole multiples of ``step``, a power of two; the gradient passes straight through.
-
-    >>> fake_quantize(torch.tensor([0.30, -0.70, 5.0]), torch.tensor(0.25), bits=2)
-    tensor([ 0.2500, -0.7500,  0.7500])
-    >>> fake_quantize(torch.tensor([0.30, -0.70, 5.0]), torch.tensor(0.25), bits=2, rounding=Rounding.FLOOR)
-    tensor([ 0.2500, -0.5000,  0.7500])
-    """
-    return cast(Tensor, _StraightThrough.apply(x, step, 2**bits - 1, rounding))  # type: ignore[no-untyped-call]
-
-
-class FixedPoint(nn.Module):
-    """Quantizer of one tensor: a weight, a bias, or the input of a layer.
-
-    In training mode the step follows the tensor it sees (the paper's *dynamic* fixed point); in evaluation mode the
-    last step stays frozen.
+    Linear layers, convolutions (1, 2 and 3 dimensions, transposed in 1 and 2) and the projections of
+    ``MultiheadAttention``, which becomes a module of linear layers. Normalization stays in float, and so does
+    everything else, of which a warning tells; :func:`bitslice.summary` tells all.
 
     Args:
-        bits: magnitude bits n; codes run from 0 to ``2^n - 1``, the sign is kept apart.
+        model: any network; unchanged if this raises.
+        bits: magnitude bits of weights and biases; of each layer, by patterns of names of which the first that fits
+            counts, as ``{"fc": 4, "*": 8}``.
+        activation_bits: magnitude bits of layers' inputs, likewise.
         rounding: see :class:`Rounding`.
+        select: layers to quantize; None: all. Patterns as of a shell, or a predicate of name and module.
+        exclude: modules and parameters that are meant to stay in float.
+        strict: raise in place of the warning.
 
-    Attributes:
-        headroom: highest bits of the word that stay 0, see :func:`leave_headroom`.
+    Returns:
+        The same model, for chaining (if it is itself a ``MultiheadAttention``, the module in its place).
+
+    Raises:
+        BitsliceError: if there is no such layer, one is quantized already or computes its weight from something else,
+            no pattern gives a layer its bits, or, if ``strict``, parameters would stay in float.
     """
 
-    step: Tensor
+    def wanted(name: str, module: nn.Module) -> bool:
+        return (select is None or chosen(select, name, module)) and not chosen(exclude, name, module)
 
-    def __init__(self, bits: int = 8, rounding: Rounding = Rounding.NEAREST) -> None:
-        super().__init__()
-        if not 1 <= bits <= 16:
-            raise BitsliceError(f"bits must lie between 1 and 16, not {bits}")
-        self.bits = bits
-        self.rounding = rounding
-        self.headroom = 0
-        self.register_buffer("step", torch.zeros(()))
+    attentions = {n: m for n, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
+    held = {id(m.out_proj) for m in attentions.values()}  # whose weights alone are used
+    attentions = {n: m for n, m in attentions.items() if wanted(n, m) or wanted(f"{n}.out_proj", m.out_proj)}
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LAYERS) and id(m) not in held and wanted(n, m)]
+    if not layers and not attentions:
+        raise BitsliceError("nothing to quantize: the model has no Linear or convolution layer that is selected")
+    for name, each in layers:
+        _check(name, each)
+    names = [n for n, _ in layers] + [f"{n}.{p}".lstrip(".") for n in attentions for p in PROJECTIONS]
+    words = {name: (_bits_of(name, bits), _bits_of(name, activation_bits)) for name in names}
+    taken = [m for _, m in layers] + [each for m in attentions.values() for each in (m, m.out_proj)]
+    left = left_in_float(model, {id(m) for m in taken}, exclude)
+    if left:
+        told = ", ".join(f"{name} ({kind}, {100 * share:.1f}%)" for name, kind, share in left)
+        if strict:
+            raise BitsliceError(f"these would stay in float, name them in exclude if they should: {told}")
+        warnings.warn(f"bitslice: left in float (name, type, share of parameters): {told}", stacklevel=2)
+    model = projections_as_layers(model, attentions.values())
+    for name, (own, of_input) in words.items():
+        layer = model.get_submodule(name)
+        input_quantizer = FixedPoint(of_input, rounding, f"the input of layer {name!r}").train(layer.training)
+        for parameter in ("weight", "bias"):
+            if getattr(layer, parameter) is not None:
+                quantizer = FixedPoint(own, rounding)
+                quantizer.step = power_of_two_step(getattr(layer, parameter).detach(), own)  # in either mode
+                parametrize.register_parametrization(layer, parameter, quantizer)
+        layer.input_quantizer = input_quantizer
+        layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
+        layer.register_load_state_dict_pre_hook(_from_float)  # type: ignore[no-untyped-call]
+    use_functionally(model)
+    return model
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Quantize ``x`` (any shape).
 
-        Raises:
-            BitsliceError: in evaluation mode, if no training-mode pass has set the step yet.
-        """
-        if self.training:
-            self.step = power_of_two_step(x, self.bits - self.headroom)
-        elif not self.step:
-            raise BitsliceError("this quantizer has no scale yet: run one training-mode forward pass before evaluating")
-        return fake_quantize(x, self.step, self.bits - self.headroom, self.rounding)
+def _check(name: str, layer: nn.Module) -> None:
+    """Raise unless a layer holds a weight of its own."""
+    if hasattr(layer, "input_quantizer"):
+        raise BitsliceError(f"layer {name!r} is quantized already")
+    if parametrize.is_parametrized(layer):
+        raise BitsliceError(f"layer {name!r} has a parametrization of its own, which would hide its weights")
+    if "weight" not in layer._parameters:
+        raise BitsliceError(f"layer {name!r} computes its weight (weight_norm, spectral_norm, prune): undo that first")
+    if is_lazy(cast(nn.Parameter, layer.weight)):
+        raise BitsliceError(f"layer {name!r} is lazy: run the model once, so that it has a shape, first")
 
-    def codes(self, x: Tensor) -> Tensor:
-        """Signed integer codes of ``x`` at the present step: int32, same shape, within ``+-(2^bits - 1)``."""
-        quantized = fake_quantize(x.detach(), self.step, self.bits - self.headroom, self.rounding)
-        return (quantized / self.step).to(torch.int32)
 
-    def extra_repr(self) -> str:
-        return f"bits={self.bits}, rounding={self.rounding.name}, headroom={self.headroom}"
+def _bits_of(name: str, bits: int | Mapping[str, int]) -> int:
+    if isinstance(bits, int):
+        return bits
+    for pattern, found in bits.items():
+        if fnmatchcase(name, pattern):
+            return found
+    raise BitsliceError(f"no pattern of {', '.join(bits)} gives layer {name!r} its bits")
+
+
+def left_in_float(model: nn.Module, layers: set[int], exclude: Choice = ()) -> list[tuple[str, str, float]]:
+    """Parameters that stay in float though they are no normalization's: name, type, share (0 to 1) of all parameters.
+
+    Args:
+        model: any network.
+        layers: identities of those that are quantized.
+        exclude: modules and parameters that are meant to stay in float.
+    """
+    total = sum(parameter.numel() for parameter in model.parameters())
+    found: list[tuple[str, str, int]] = []
+    inside: tuple[str, ...] = ()  # of modules that are accounted for
+    for name, module in model.named_modules():
+        own = list(module.named_parameters(recurse=False))
+        if id(module) in layers or isinstance(module, NORMALIZATIONS) or chosen(exclude, name, module):
+            inside += (f"{name}.",) if name else ("",)
+        if not own or f"{name}.".startswith(inside):
+            continue
+        if len(own) == 1 or name:
+            found.append((name or own[0][0], type(module).__name__, sum(p.numel() for _, p in own)))
+        else:
+            found += [(n, "Parameter", p.numel()) for n, p in own if not chosen(exclude, n, module)]
+    return [(name, kind, size / total) for name, kind, size in found]
+
+
+def _quantize_input(
+    module: nn.Module, inputs: tuple[Tensor, ...], others: dict[str, Any]
+) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
+    """Pass a layer's input through its quantizer, by whatever name it comes."""
+    quantizer = cast(FixedPoint, module.input_quantizer)
+    if inputs:
+        return (quantizer(inputs[0]), *inputs[1:]), others
+    return (), {name: quantizer(value) if name == "input" else value for name, value in others.items()}
+
+
+def _from_float(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Let a quantized layer take the plain float state of the same layer, or that of a pruned one."""
+    for parameter, chain in cast(nn.ModuleDict, layer.parametrizations).items():
+        place = f"{prefix}parametrizations.{parameter}."
+        quantizer = cast(FixedPoint, cast(nn.ModuleList, chain)[0])
+        if f"{prefix}{parameter}" in state:
+            value = state.pop(f"{prefix}{parameter}")
+            state[f"{place}original"] = value
+            state[f"{place}0.step"] = power_of_two_step(value, quantizer.bits)
+            state[f"{prefix}input_quantizer.step"] = torch.zeros(())
+        while (key := f"{place}{len(cast(nn.ModuleList, chain))}.mask") in state:
+            parametrize.register_parametrization(layer, parameter, Mask(torch.ones_like(state[key])))
 
 
 class Mask(nn.Module):
@@ -182,45 +189,6 @@ class Mask(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.mask
-
-
-def _quantize_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (cast(FixedPoint, module.input_quantizer)(inputs[0]), *inputs[1:])
-
-
-def quantize(
-    model: nn.Module, bits: int = 8, activation_bits: int = 8, rounding: Rounding = Rounding.NEAREST
-) -> nn.Module:
-    """Turn every ``Linear`` and ``Conv2d`` of ``model`` into its dynamic fixed-point form, in place.
-
-    Weight and bias become parametrized (reading ``layer.weight`` gives the quantized weight, the optimizer still sees
-    the full-precision one) and the layer's input passes a quantizer of its own, as a crossbar's DAC would see it.
-    Batch norm stays in float.
-
-    Returns:
-        The same model, for chaining.
-
-    Raises:
-        BitsliceError: if there is no such layer, or one is quantized already.
-    """
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    if not layers:
-        raise BitsliceError("nothing to quantize: the model has no Linear or Conv2d layer")
-    for name, layer in layers:
-        if hasattr(layer, "input_quantizer"):
-            raise BitsliceError(f"layer {name!r} is quantized already")
-        if parametrize.is_parametrized(layer):
-            raise BitsliceError(f"layer {name!r} has a parametrization of its own, which would hide its weights")
-    for _, layer in layers:
-        input_quantizer = FixedPoint(activation_bits, rounding).train(layer.training)
-        for parameter in ("weight", "bias"):
-            if getattr(layer, parameter) is not None:
-                quantizer = FixedPoint(bits, rounding)
-                quantizer.step = power_of_two_step(getattr(layer, parameter).detach(), bits)  # in either mode
-                parametrize.register_parametrization(layer, parameter, quantizer)
-        layer.input_quantizer = input_quantizer
-        layer.register_forward_pre_hook(_quantize_input)
-    return model
 
 
 @dataclass(frozen=True)

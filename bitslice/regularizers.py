@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
+from bitslice.fixed_point import blocks, dense
 from bitslice.native import elementwise
-from bitslice.quantizer import QuantizedTensor, blocks, dense, quantized_tensors
+from bitslice.quantizer import QuantizedTensor, quantized_tensors
 from bitslice.slices import slice_count, to_slices
 
 

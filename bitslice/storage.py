@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
-from bitslice.quantizer import FixedPoint, quantized_tensors
+from bitslice.fixed_point import FixedPoint
+from bitslice.quantizer import quantized_tensors
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 

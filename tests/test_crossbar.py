@@ -29,10 +29,10 @@ from bitslice.crossbar.nonideal import Analog
 from bitslice.crossbar.reference import naive
 from bitslice.crossbar.unfold import unfolded
 from bitslice.errors import BitsliceError
+from bitslice.fixed_point import FixedPoint
 from bitslice.lab import evaluation, models, records
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.report import load
-from bitslice.quantizer import FixedPoint
 
 
 @pytest.fixture(params=["native", "torch"])

@@ -10,8 +10,8 @@ from torch import Tensor
 from bitslice import native
 from bitslice.crossbar.drive import whole_numbers
 from bitslice.crossbar.simulation import add_multiple
+from bitslice.fixed_point import FixedPoint, Rounding, fake_quantize, power_of_two_step
 from bitslice.native import VARIABLE, Level, elementwise, levels, library
-from bitslice.quantizer import FixedPoint, Rounding, fake_quantize, power_of_two_step
 from bitslice.regularizers import _SliceSum
 
 pytestmark = pytest.mark.skipif(not levels(), reason="the kernels are not built here")

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 import bitslice
 from bitslice import BitsliceError
+from bitslice.fixed_point import BLOCK, fake_quantize, power_of_two_step
 from bitslice.lab import evaluation, models, pipeline, states, training
 from bitslice.lab.config import Config
 from bitslice.lab.data import Images
 from bitslice.lab.experiments import EXPERIMENTS, mnist
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, Schedule
-from bitslice.quantizer import BLOCK, fake_quantize, power_of_two_step
 from tests.conftest import silent
 
 LABELS = torch.arange(30) % 10

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from bitslice.errors import BitsliceError
+from bitslice.fixed_point import FixedPoint, Rounding
 from bitslice.lab import training
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
 from bitslice.proximal import ProximalFixedPoint, charge_slices, proximal_table
-from bitslice.quantizer import FixedPoint, Rounding, prune, quantize, quantized_tensors
+from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.storage import export_codes
 from tests.conftest import Trained, silent, small
 

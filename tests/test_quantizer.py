@@ -12,17 +12,8 @@ from torch import Tensor, nn
 
 import bitslice
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import (
-    SMALLEST_RANGE,
-    FixedPoint,
-    Rounding,
-    fake_quantize,
-    leave_headroom,
-    power_of_two_step,
-    prune,
-    quantize,
-    quantized_tensors,
-)
+from bitslice.fixed_point import SMALLEST_RANGE, FixedPoint, Rounding, fake_quantize, power_of_two_step
+from bitslice.quantizer import leave_headroom, prune, quantize, quantized_tensors
 
 LARGEST = 2.0**120
 SMALLEST = torch.tensor(SMALLEST_RANGE).item()  # as float32

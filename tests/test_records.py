@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from bitslice import storage
 from bitslice.errors import BitsliceError
 from bitslice.files import sha256
+from bitslice.fixed_point import Rounding
 from bitslice.lab import provenance, records
 from bitslice.lab.experiments import mnist, run_name
 from bitslice.lab.models import build
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
-from bitslice.quantizer import Rounding, prune, quantize, quantized_tensors
+from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.storage import export_codes, import_codes, load_arrays, save_arrays
 from tests.conftest import Trained
 

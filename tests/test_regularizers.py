@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
+from bitslice.fixed_point import power_of_two_step
 from bitslice.lab.words import RegularizerKind
-from bitslice.quantizer import power_of_two_step, prune, quantize, quantized_tensors
+from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.regularizers import L1, BitSliceL1, Regularizer, slice_tables
 
 

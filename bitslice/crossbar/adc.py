@@ -1,7 +1,8 @@
 """The ADCs at the bitlines: what they make of a sum, and how a choice of them is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
@@ -79,6 +80,27 @@ def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
     if len(listed) != slices:
         raise BitsliceError(f"{slices} slices need {slices} ADC resolutions, B0 first, not {len(listed)}")
     return tuple(n if isinstance(n, Adc) else Adc(n) for n in listed)
+
+
+LayerAdcs = Mapping[str, AdcBits]
+"""As :data:`AdcBits`, by patterns of layers' names as of a shell; the first that fits counts."""
+
+
+def adcs_of(layer: str, bits: AdcBits | LayerAdcs, slices: int = 4) -> tuple[Adc, ...]:
+    """ADCs of one layer, by its name.
+
+    >>> [adc.bits for adc in adcs_of("fc", {"conv*": 3, "*": 8}, slices=1)]
+    [8]
+
+    Raises:
+        BitsliceError: as :func:`adcs`; if no pattern fits the layer.
+    """
+    if not isinstance(bits, Mapping):
+        return adcs(bits, slices)
+    for pattern, found in bits.items():
+        if fnmatchcase(layer, pattern):
+            return adcs(found, slices)
+    raise BitsliceError(f"no pattern of {', '.join(bits)} gives layer {layer!r} its ADCs")
 
 
 def adc_word(adc: int | Adc | None) -> str:

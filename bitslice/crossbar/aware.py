@@ -12,14 +12,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.adc import Adc, AdcBits, adcs
+from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs_of
 from bitslice.crossbar.drive import digits, phases
 from bitslice.crossbar.geometry import Crossbar, SignedInputs
-from bitslice.crossbar.mapping import layer_name, map_layer, stored_weights, unfold_of
+from bitslice.crossbar.layout import layout_of
+from bitslice.crossbar.mapping import input_of, layer_name, map_layer, observed, stored_weights
 from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.stacked import int_product
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import FixedPoint, QuantizedTensor
+from bitslice.fixed_point import FixedPoint
+from bitslice.quantizer import QuantizedTensor
 from bitslice.slices import cell_levels
 
 
@@ -108,7 +110,13 @@ class _Arrays(torch.autograd.Function):
 
 def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...]) -> Tensor:
     """Output of the layer that holds ``tensor`` for its quantized input ``x``, through the ADCs."""
-    layer, unfold = tensor.layer, unfold_of(tensor.layer, layer_name(tensor))
+    layer, layout = tensor.layer, layout_of(tensor.layer)
+    unfold = layout.unfold
+    if layout.dimensions not in (0, 2) or layout.pad or layout.spread:
+        raise BitsliceError(
+            f"layer {layer_name(tensor)!r}: the share that an array lets through is known for linear layers and for "
+            "convolutions in two dimensions with zero padding; take another gradient"
+        )
     input_quantizer = cast(FixedPoint, layer.input_quantizer)
     weight, bias = cast(Tensor, layer.weight), cast(Tensor | None, layer.bias)
     scale = input_quantizer.step * tensor.quantizer.step
@@ -137,7 +145,7 @@ def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters:
 @contextmanager
 def through_adcs(
     model: nn.Module,
-    adc_bits: AdcBits,
+    adc_bits: AdcBits | LayerAdcs,
     crossbar: Crossbar | None = None,
     gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH,
 ) -> Iterator[None]:
@@ -158,24 +166,25 @@ def through_adcs(
         raise BitsliceError("the share that an array lets through needs signed inputs in two phases, not by offset")
     handles = []
     for tensor in stored_weights(model, crossbar):
-        converters = adcs(adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
+        converters = adcs_of(layer_name(tensor), adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
 
         def replace(
             module: nn.Module,
             inputs: tuple[Tensor, ...],
+            others: dict[str, Tensor],
             output: Tensor,
             tensor: QuantizedTensor = tensor,
             converters: tuple[Adc, ...] = converters,
         ) -> Tensor:
             with torch.autocast(output.device.type, enabled=False):
                 if gradient is AdcGradient.SHARE:
-                    return _product(tensor, inputs[0], crossbar, converters)
-                x = inputs[0].detach().float()
-                mapped = map_layer(tensor, [x], len(x), crossbar)
+                    return _product(tensor, input_of(inputs, others), crossbar, converters)
+                x = input_of(inputs, others).detach().float()
+                mapped = observed(map_layer(tensor, crossbar), [x])
                 given = CrossbarLayer(tensor.layer, mapped, converters).product(x)
                 return cast(Tensor, _StraightThrough.apply(output.float(), given))  # type: ignore[no-untyped-call]
 
-        handles.append(tensor.layer.register_forward_hook(replace))
+        handles.append(tensor.layer.register_forward_hook(replace, with_kwargs=True))
     try:
         yield
     finally:

@@ -55,16 +55,15 @@ class Phase:
     padding: int
 
 
-def drive(mapped: MappedLayer, x: Tensor) -> list[Phase]:
-    """A layer's quantized input ``x`` (float, as the layer takes it) as what its wordlines carry.
+def drive(mapped: MappedLayer, images: Tensor) -> list[Phase]:
+    """A layer's quantized input, as its layout arranges it ``(images, channels, height, width)``, on wordlines.
 
     Raises:
-        BitsliceError: if an input is negative though none was when the layer was mapped.
+        BitsliceError: if an input is not a number, or negative though none was when the layer was mapped.
     """
-    image = x.flatten(0, -2).T[None, :, None] if mapped.unfold is None else x
     # What is never negative goes straight to the type in which it enters.
     kind = torch.int32 if mapped.signed else word_type(mapped.input_bits)
-    codes, negative = whole_numbers(image.contiguous(), mapped.input_step, kind)
+    codes, negative = whole_numbers(images.contiguous(), mapped.input_step, kind)
     if negative and not mapped.signed:
         raise BitsliceError(
             f"layer {mapped.name!r} has a negative input, but had none when it was mapped: map it with more images"

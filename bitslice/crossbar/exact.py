@@ -23,7 +23,7 @@ class Exact:
     """
 
     def __init__(self, mapped: MappedLayer, codes: Tensor) -> None:
-        self.unfold, self.groups = mapped.unfold, mapped.groups
+        self.layout, self.unfold, self.groups = mapped.layout, mapped.unfold, mapped.groups
         kernel = (1, 1) if mapped.unfold is None else mapped.unfold.kernel
         channels = codes.unflatten(1, (-1, kernel[0] * kernel[1]))
 
@@ -39,11 +39,13 @@ class Exact:
         self.weights = [piece.contiguous() for piece in weight.tensor_split(needed or 1, dim=1)]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The product, float32 if one piece of it is all, else float64; ``x``: quantized, as the layer takes it."""
+        """The layer's product for its quantized input ``x``: float32 if one piece of it is all, else float64."""
+        given = x
         pieces = len(self.weights)
         if self.unfold is None:
             inputs = x.tensor_split(pieces, dim=-1)
         else:
+            x = self.layout.images(x)
             split = x.unflatten(1, (self.groups, -1)).tensor_split(pieces, dim=2)
             inputs = tuple(piece.flatten(1, 2) for piece in split)
         result = None
@@ -55,4 +57,5 @@ class Exact:
                 geometry = self.unfold.stride, self.unfold.padding, self.unfold.dilation, self.groups
                 product = nn.functional.conv2d(piece, weight, None, *geometry)
             result = product if result is None else result.double().add_(product)
-        return cast(Tensor, result)
+        product = cast(Tensor, result)
+        return product if self.unfold is None else self.layout.output(product, given)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bitslice.crossbar.geometry import Crossbar, SignedInputs
+from bitslice.crossbar.layout import Layout
 from bitslice.crossbar.unfold import Pair, Unfold
 from bitslice.slices import cell_levels, slice_count
 
@@ -26,7 +27,7 @@ class MappedLayer:
         input_step: value of an input code of 1.
         inputs: input elements per image, over all calls of the layer.
         vectors: input vectors per image: output positions of a convolution, over all calls of the layer.
-        unfold: of a convolution; None for a linear layer.
+        layout: how its input becomes images, and the product its output.
     """
 
     name: str
@@ -39,7 +40,12 @@ class MappedLayer:
     input_step: Tensor
     inputs: int
     vectors: int
-    unfold: Unfold | None
+    layout: Layout
+
+    @property
+    def unfold(self) -> Unfold | None:
+        """How images become input vectors; None for a linear layer."""
+        return self.layout.unfold
 
     @property
     def groups(self) -> int:

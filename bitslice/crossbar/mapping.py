@@ -1,43 +1,33 @@
 """From a quantized network to crossbar matrices: what each layer stores, drives and converts.
 
-A ``Linear`` or ``Conv2d`` layer becomes one matrix of weight codes a group: wordlines (inputs of the unfolded
-convolution) x bitlines (outputs). Per slice and sign the matrix is cut into arrays of R x C cells. No array is shared
-between matrices, and biases are added in the digital domain.
+A layer becomes one matrix of weight codes a group: wordlines (inputs of the unfolded convolution) x bitlines (outputs).
+Per slice and sign the matrix is cut into arrays of R x C cells. No array is shared between matrices, and biases are
+added in the digital domain. A layer that is used several times has one set of arrays.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from bitslice.crossbar.exact import Exact
 from bitslice.crossbar.geometry import Crossbar
+from bitslice.crossbar.layout import as_convolution, layout_of
 from bitslice.crossbar.mapped_layer import MappedLayer
-from bitslice.crossbar.unfold import Pair, Unfold
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import FixedPoint, QuantizedTensor, quantized_tensors
+from bitslice.fixed_point import FixedPoint
+from bitslice.quantizer import QuantizedTensor, quantized_tensors
+
+ROUNDING = 256
+"""How many times the precision of its type, relative to the largest output, a layer's own product may be off."""
 
 
 def layer_name(tensor: QuantizedTensor) -> str:
     """Name of the layer that a quantized parameter belongs to."""
     return tensor.name.rpartition(".")[0]
-
-
-def unfold_of(layer: nn.Module, name: str) -> Unfold | None:
-    """How a convolution's input unfolds; None for a linear layer.
-
-    Raises:
-        BitsliceError: for padding that is not a number of zeros.
-    """
-    if not isinstance(layer, nn.Conv2d):
-        return None
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        raise BitsliceError(
-            f"layer {name!r} pads with {layer.padding!r} ({layer.padding_mode}); give the number of zero pixels"
-        )
-    shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-    return Unfold(*(cast(Pair, tuple(pair)) for pair in shape))
 
 
 @contextmanager
@@ -48,10 +38,10 @@ def observed_inputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
     for name, module in model.named_modules():
         if isinstance(getattr(module, "input_quantizer", None), FixedPoint):
 
-            def keep(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
-                seen.setdefault(name, []).append(inputs[0])
+            def keep(module: nn.Module, inputs: Any, others: Any, output: Any, name: str = name) -> None:
+                seen.setdefault(name, []).append(input_of(inputs, others))
 
-            handles.append(module.register_forward_hook(keep))
+            handles.append(module.register_forward_hook(keep, with_kwargs=True))
     try:
         yield seen
     finally:
@@ -59,56 +49,93 @@ def observed_inputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
             handle.remove()
 
 
+def input_of(inputs: tuple[Tensor, ...], others: dict[str, Tensor]) -> Tensor:
+    """A layer's input, by whatever name it was given."""
+    return inputs[0] if inputs else others["input"]
+
+
 @torch.no_grad()
-def map_network(model: nn.Module, images: Tensor, crossbar: Crossbar | None = None) -> list[MappedLayer]:
-    """Map every quantized layer of ``model`` to crossbars, in the order of its modules.
+def map_network(model: nn.Module, images: Any, crossbar: Crossbar | None = None) -> list[MappedLayer]:
+    """Map every quantized layer of ``model`` to crossbars, in the order of its modules, and check each.
+
+    What the arrays give with ideal ADCs is compared with what the layer gave, on these images.
 
     Args:
         model: a quantized network in evaluation mode.
-        images: some of its inputs, float ``(images, ...)``: they show how often a layer is used and whether its inputs
-            can be negative.
+        images: some of its inputs, float ``(images, ...)``; a tuple or dictionary of arguments where it takes several.
+            They show how often a layer is used and whether its inputs can be negative.
         crossbar: geometry; None: the defaults.
 
     Raises:
         BitsliceError: naming the layer and the value, if the model is not quantized, a weight is not finite, cells do
-            not divide a weight, an input is wider than the schedule, or a layer pads with anything but zeros.
+            not divide a weight, an input is wider than the schedule, or the layer computes something else than its
+            weight says, as a subclass with a forward pass of its own.
     """
     crossbar = crossbar or Crossbar()
-    weights = stored_weights(model, crossbar)
-    with observed_inputs(model) as inputs:
-        model(images)
-    return [map_layer(tensor, inputs.get(layer_name(tensor), []), len(images), crossbar) for tensor in weights]
+    named = isinstance(images, dict)
+    arguments = () if named else (images,) if isinstance(images, Tensor) else tuple(images)
+    count = len(next(iter(images.values() if named else arguments)))
+    mapped = {tensor.layer: map_layer(tensor, crossbar) for tensor in stored_weights(model, crossbar)}
+    handles = []
+
+    def observe(layer: nn.Module, inputs: Any, others: Any, output: Tensor) -> None:
+        x = input_of(inputs, others)
+        check_product(layer, mapped[layer], x, output)
+        mapped[layer] = observed(mapped[layer], [x])
+
+    try:
+        handles += [layer.register_forward_hook(observe, with_kwargs=True) for layer in mapped]
+        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+            model(**images) if named else model(*arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [replace(m, inputs=m.inputs // count, vectors=m.vectors // count) for m in mapped.values()]
 
 
-def map_layer(tensor: QuantizedTensor, inputs: Sequence[Tensor], images: int, crossbar: Crossbar) -> MappedLayer:
-    """Map the layer that holds one quantized weight.
+def check_product(layer: nn.Module, mapped: MappedLayer, x: Tensor, output: Tensor) -> None:
+    """Raise :class:`BitsliceError` unless a layer's output for quantized ``x`` is what its stored codes give."""
+    if not x.numel():
+        return
+    product = Exact(replace(mapped, signed=True), mapped.codes)(x)
+    bias = cast(Tensor | None, layer.bias)
+    if bias is not None:
+        product = product + (bias if mapped.unfold is None else bias.view(-1, *(1,) * mapped.layout.dimensions))
+    allowed = ROUNDING * torch.finfo(output.dtype).eps * max(float(output.abs().max()), float(mapped.step))
+    if product.shape != output.shape or not bool(((product - output).abs() <= allowed).all()):
+        raise BitsliceError(
+            f"layer {mapped.name!r} ({type(layer).__name__.removeprefix('Parametrized')}) does not compute the product "
+            "that its weight says, so arrays cannot stand for it: leave it out (quantize(..., exclude=...))"
+        )
 
-    Args:
-        tensor: the weight.
-        inputs: what the layer was seen to take, quantized, call by call.
-        images: of how many images.
-        crossbar: geometry.
 
-    Raises:
-        BitsliceError: for padding that is not a number of zeros.
-    """
-    name = layer_name(tensor)
-    layer, unfold = tensor.layer, unfold_of(tensor.layer, name)
+def map_layer(tensor: QuantizedTensor, crossbar: Crossbar) -> MappedLayer:
+    """Map the layer that holds one quantized weight; no input has been seen yet."""
+    layer, groups = tensor.layer, cast(int, getattr(tensor.layer, "groups", 1))
     input_quantizer = cast(FixedPoint, layer.input_quantizer)
-    groups = cast(int, getattr(layer, "groups", 1))
-    codes = tensor.codes().flatten(1)  # (outputs of all groups, wordlines)
+    codes = as_convolution(tensor.codes(), layer)
     return MappedLayer(
-        name=name,
+        name=layer_name(tensor),
         crossbar=crossbar,
         codes=codes.unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
         bits=tensor.quantizer.bits,
         input_bits=input_quantizer.bits,
-        signed=any(bool((x < 0).any()) for x in inputs),
+        signed=False,
         step=tensor.quantizer.step,
         input_step=input_quantizer.step,
-        inputs=sum(x.numel() for x in inputs) // images,
-        vectors=sum(vectors_of(unfold, x) for x in inputs) // images,
-        unfold=unfold,
+        inputs=0,
+        vectors=0,
+        layout=layout_of(layer),
+    )
+
+
+def observed(mapped: MappedLayer, inputs: Sequence[Tensor]) -> MappedLayer:
+    """``mapped`` with the signs of these quantized inputs, and with their elements and vectors added."""
+    return replace(
+        mapped,
+        signed=mapped.signed or any(bool((x < 0).any()) for x in inputs),
+        inputs=mapped.inputs + sum(x.numel() for x in inputs),
+        vectors=mapped.vectors + sum(mapped.layout.vectors(x) for x in inputs),
     )
 
 
@@ -135,11 +162,3 @@ def check_fits(tensor: QuantizedTensor, crossbar: Crossbar) -> None:
         raise BitsliceError(
             f"layer {name!r}: inputs of {input_bits} bits are wider than the schedule of {crossbar.input_bits} bits"
         )
-
-
-def vectors_of(unfold: Unfold | None, x: Tensor) -> int:
-    """Input vectors of one call of a layer with ``x``."""
-    if unfold is None:
-        return x[..., 0].numel()
-    height, width = unfold.output_size(x.shape[-2], x.shape[-1])
-    return x.shape[0] * height * width

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from bitslice.crossbar.adc import Adc, AdcBits, adcs
+from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs_of
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import FixedPoint
+from bitslice.fixed_point import FixedPoint
 
 
 class CrossbarLayer(nn.Module):
@@ -32,8 +32,8 @@ class CrossbarLayer(nn.Module):
         super().__init__()
         self.simulation = Simulation(mapped, converters, cells)
         self.input_quantizer = cast(FixedPoint, layer.input_quantizer)
-        bias = cast(Tensor | None, layer.bias)
-        self.bias = bias if bias is None else bias.detach().view(-1, 1, 1) if mapped.unfold else bias.detach()
+        self.weight = cast(Tensor, layer.weight).detach()  # of those that ask; arrays hold their own
+        self.bias = None if layer.bias is None else cast(Tensor, layer.bias).detach()
 
     def train(self, mode: bool = True) -> "CrossbarLayer":
         """Stays in evaluation mode: arrays are programmed, and their inputs' scale with them."""
@@ -41,39 +41,54 @@ class CrossbarLayer(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Output of the layer, float32, for the input ``x`` that the quantized layer takes.
+        """Output of the layer, of its weight's type, for the input ``x`` that the quantized layer takes.
 
         Raises:
-            BitsliceError: if an input is negative though none was when the layer was mapped.
+            BitsliceError: if an input is not finite, or negative though none was when the layer was mapped.
         """
-        return self.product(self.input_quantizer(x))
+        if not x.sum().isfinite() and not x.isfinite().all():  # the sum is quick, and may overflow
+            raise BitsliceError(f"{self.input_quantizer.source} is not finite (nan or inf)")
+        with torch.autocast(x.device.type, enabled=False):
+            return self.product(self.input_quantizer(x))
 
     def product(self, x: Tensor) -> Tensor:
         """As :meth:`forward`, for an input that is quantized."""
-        result = self.simulation.product(x)
-        return result if self.bias is None else result.add_(self.bias)
+        result = self.simulation.product(x).to(self.weight.dtype)
+        if self.bias is None:
+            return result
+        layout = self.simulation.mapped.layout
+        return result.add_(self.bias if layout.unfold is None else self.bias.view(-1, *(1,) * layout.dimensions))
 
 
 def deploy(
-    model: nn.Module, layers: list[MappedLayer], adc_bits: AdcBits = None, cells: NonIdealities | None = None
+    model: nn.Module,
+    layers: list[MappedLayer],
+    adc_bits: AdcBits | LayerAdcs = None,
+    cells: NonIdealities | None = None,
 ) -> nn.Module:
     """A copy of a quantized network whose layers run on crossbars; call it as the network itself.
 
     Args:
         model: a quantized network in evaluation mode.
         layers: what :func:`bitslice.crossbar.map_network` made of it.
-        adc_bits: ADC resolution of every slice, B0 first; one number for all; None for ideal ADCs.
+        adc_bits: ADC resolution of every slice, B0 first; one number for all; None for ideal ADCs; or these by patterns
+            of layers' names, as ``{"fc": 8, "*": (3, 3, 3, 1)}``, of which the first that fits counts.
         cells: how cells depart from the ideal; None: not at all.
 
     Raises:
         BitsliceError: if the ADCs are not as many as the slices, or a resolution is not between 1 and 16.
     """
     deployed = copy.deepcopy(model)
+    names: dict[int, list[str]] = {}
+    for name, module in deployed.named_modules(remove_duplicate=False):  # a layer may be used under several
+        names.setdefault(id(module), []).append(name)
     for mapped in layers:
-        layer = CrossbarLayer(deployed.get_submodule(mapped.name), mapped, adcs(adc_bits, mapped.slices), cells)
+        replaced = deployed.get_submodule(mapped.name)
+        layer = CrossbarLayer(replaced, mapped, adcs_of(mapped.name, adc_bits, mapped.slices), cells)
         if not mapped.name:
             return layer
-        deployed.set_submodule(mapped.name, layer)
+        for name in names[id(replaced)]:
+            deployed.set_submodule(name, layer)
     return deployed.eval()
 
 

@@ -46,22 +46,24 @@ class Simulation:
         self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
 
     def product(self, x: Tensor) -> Tensor:
-        """The product, float32, for the layer's quantized input ``x``, in the shape that the layer gives.
+        """The product for the layer's quantized input ``x``, in the shape that the layer gives; float32 or float64.
 
         Raises:
             BitsliceError: if an input is negative though none was when the layer was mapped.
         """
+        if not x.numel():
+            return self._empty(x)
         result = None if self.exact is None else self.exact(x)
         if any(self.matrices):
             sums, scale = self._simulated(x), self.mapped.input_step * self.mapped.step
             start = torch.zeros_like(sums, dtype=self.dtype) if result is None else result.to(self.dtype)
             result = add_multiple(start, sums, scale)
-        return cast(Tensor, result).float()
+        return cast(Tensor, result)
 
     def _simulated(self, x: Tensor) -> Tensor:
         """What the simulated bitlines give, int32 (or float32), in the layer's output shape."""
         mapped, unfold = self.mapped, self.mapped.unfold or Unfold()
-        phases = drive(mapped, x)
+        phases = drive(mapped, mapped.layout.images(x))
         images, _, height, width = phases[0].codes.shape
         shape = (images, mapped.groups, mapped.outputs, *unfold.output_size(height, width))
         result = torch.zeros(shape, dtype=self.sums, device=x.device)
@@ -72,7 +74,13 @@ class Simulation:
                     matrix.add(result[:, group], inputs, unfold, phase.bits, phase.sign, phase.padding)
         if mapped.signed and mapped.crossbar.signed_inputs is SignedInputs.OFFSET:
             result -= 2**mapped.input_bits * self.simulated_sums[..., None, None]
-        return result[0, 0, :, 0].T.unflatten(0, x.shape[:-1]) if mapped.unfold is None else result.flatten(1, 2)
+        return mapped.layout.output(result.flatten(1, 2), x)
+
+    def _empty(self, x: Tensor) -> Tensor:
+        """What no input gives: nothing, in the right shape."""
+        if self.mapped.unfold is None:
+            return x.new_zeros(*x.shape[:-1], self.mapped.outputs)
+        return x.new_zeros(0, *self.product(x.new_zeros(1, *x.shape[1:])).shape[1:])
 
 
 def simulated_matrix(

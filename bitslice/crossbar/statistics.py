@@ -117,7 +117,7 @@ def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, ba
             model(some)
         for mapped, matrices, _ in found:
             for x in inputs.get(mapped.name, []):
-                for phase in drive(mapped, x):
+                for phase in drive(mapped, mapped.layout.images(x)):
                     for each, codes in zip(matrices, phase.codes.chunk(mapped.groups, dim=1), strict=True):
                         counts = each.statistics(codes, mapped.unfold or Unfold(), phase.bits, phase.padding)
                         totals[mapped.name] = totals[mapped.name] + counts if mapped.name in totals else counts

@@ -6,8 +6,8 @@ from typing import Any, get_args, get_type_hints
 
 from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
 from bitslice.crossbar.adc import from_json
+from bitslice.fixed_point import Rounding
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
-from bitslice.quantizer import Rounding
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from functools import partial
 
 from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder, adc_word, adcs
 from bitslice.errors import BitsliceError
+from bitslice.fixed_point import Rounding
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.stages import finetuning, pretraining
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
-from bitslice.quantizer import Rounding, check_headroom
+from bitslice.quantizer import check_headroom
 from bitslice.slices import slice_count
 
 #: ADC resolutions that the paper's abstract names, B0 first.

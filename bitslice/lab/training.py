@@ -92,9 +92,12 @@ class Run:
                 if stage.adc_bits is None
                 else through_adcs(model, stage.adc_bits, crossbar, stage.adc_gradient)
             ):
-                loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
+                try:
+                    loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
+                except BitsliceError as error:
+                    raise BitsliceError(f"{self.name}, epoch {epoch + 1} of {name}: {error}") from error
             if not np.isfinite(loss):
-                raise BitsliceError(f"{self.name}: the loss is not finite in epoch {epoch + 1} of {name}")
+                raise BitsliceError(f"{self.name}, epoch {epoch + 1} of {name}: the loss is not finite")
             slices = density((t.codes() for t in quantized_tensors(model)), self.config.bits)
             mean_density = None if self.config.method is Method.FLOAT else sum(slices) / len(slices)
             for key, value in zip(self.history, (name, epoch + 1, loss, correct, mean_density), strict=True):
