@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bitslice.errors import BitsliceError as BitsliceError
     from bitslice.fixed_point import FixedPoint as FixedPoint
     from bitslice.fixed_point import Rounding as Rounding
+    from bitslice.overview import summary as summary
     from bitslice.proximal import charge_slices as charge_slices
     from bitslice.quantizer import leave_headroom as leave_headroom
     from bitslice.quantizer import prune as prune
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from bitslice.slices import density as density
     from bitslice.slices import from_slices as from_slices
     from bitslice.slices import to_slices as to_slices
+    from bitslice.storage import load as load
+    from bitslice.storage import save as save
 
 __version__ = "0.2.0"
 
@@ -46,6 +49,9 @@ _HOME = {
     "density": "slices",
     "from_slices": "slices",
     "to_slices": "slices",
+    "load": "storage",
+    "save": "storage",
+    "summary": "overview",
 }
 _PACKAGES = ("costs", "crossbar")
 

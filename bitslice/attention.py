@@ -5,6 +5,7 @@ what enters them. Other modules, as Swin's, call ``F.linear`` with the weights o
 """
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
@@ -149,15 +150,12 @@ def use_functionally(model: nn.Module) -> None:
 
 
 def _enter(module: nn.Module, inputs: Any) -> None:
-    cached: Any = parametrize.cached()  # a weight is then always the same tensor
-    cached.__enter__()
-    mode = _Projections([child for child in module.children() if hasattr(child, "input_quantizer")])
-    mode.__enter__()
-    module.__dict__["_opened"] = cached, mode
+    opened = ExitStack()
+    opened.enter_context(parametrize.cached())  # a weight is then the same tensor each time it is read
+    opened.enter_context(_Projections([child for child in module.children() if hasattr(child, "input_quantizer")]))
+    module.__dict__["_opened"] = opened
 
 
 def _leave(module: nn.Module, inputs: Any, output: Any) -> None:
     if "_opened" in module.__dict__:
-        cached, mode = module.__dict__.pop("_opened")
-        mode.__exit__(None, None, None)
-        cached.__exit__(None, None, None)
+        module.__dict__.pop("_opened").close()

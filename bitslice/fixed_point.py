@@ -227,5 +227,6 @@ class FixedPoint(nn.Module):
             destination[f"{prefix}headroom"] = torch.tensor(self.headroom)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        self.headroom = int(state_dict.pop(f"{prefix}headroom", 0))
+        if f"{prefix}step" in state_dict:
+            self.headroom = int(state_dict.pop(f"{prefix}headroom", 0))
         super()._load_from_state_dict(state_dict, prefix, *others)

@@ -104,7 +104,7 @@ def quantize(
                 parametrize.register_parametrization(layer, parameter, quantizer)
         layer.input_quantizer = input_quantizer
         layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
-        layer.register_load_state_dict_pre_hook(_from_float)  # type: ignore[no-untyped-call]
+        layer.register_load_state_dict_pre_hook(_from_float)
     use_functionally(model)
     return model
 

@@ -1,5 +1,7 @@
 """A quantized network as named arrays: integer codes, one power-of-two exponent a tensor, and what stays in float."""
 
+import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -7,11 +9,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
-from bitslice.fixed_point import FixedPoint
-from bitslice.quantizer import quantized_tensors
+from bitslice.fixed_point import FixedPoint, Rounding
+from bitslice.quantizer import Mask, quantize, quantized_tensors
+
+WORDS = "words"
+"""Name of the array that tells how the codes are meant."""
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -53,32 +59,122 @@ def _float_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if not any(part in name for part in quantized)}
 
 
-def export_codes(model: nn.Module) -> Arrays:
-    """A quantized network as arrays: int16 codes, int8 exponents (log2 of each step), other state in float."""
-    arrays: Arrays = {tensor.name: tensor.codes().cpu().numpy().astype(np.int16) for tensor in quantized_tensors(model)}
+def export_codes(model: nn.Module, masks: bool = True) -> Arrays:
+    """A quantized network as named arrays.
+
+    By the name of each tensor its integer codes, int16 (int32 where words have 16 bits), and under ``NAME.mask`` which
+    of them pruning left (bits, packed); under ``NAME.exponent`` log2 of each step, int8, the layers' inputs among them
+    as ``LAYER.input``; everything else in float, by its name. ``words`` tells as JSON how many bits, how much headroom
+    and which rounding each word has.
+
+    Args:
+        model: the network.
+        masks: whether to keep which weights were pruned; without, they are just 0.
+
+    Raises:
+        BitsliceError: if it is not quantized, or a scale was never set.
+    """
+    arrays: Arrays = {}
+    for tensor in quantized_tensors(model):
+        kind = np.int16 if tensor.quantizer.bits < 16 else np.int32
+        arrays[tensor.name] = tensor.codes().cpu().numpy().astype(kind)
+        if masks and tensor.masks:
+            kept = torch.stack([mask.mask.bool() for mask in tensor.masks]).all(dim=0)
+            arrays[f"{tensor.name}.mask"] = np.packbits(kept.cpu().numpy())
+    if not arrays:
+        raise BitsliceError("there is nothing to save: call bitslice.quantize(model) first")
+    words = {}
     for name, quantizer in _exponents(model):
+        if not quantizer.step > 0:
+            raise BitsliceError(f"{quantizer.source or name} has no scale yet: call bitslice.calibrate before saving")
         arrays[f"{name}.exponent"] = quantizer.step.log2().round().cpu().numpy().astype(np.int8)
-    return arrays | {name: value.cpu().numpy() for name, value in _float_state(model).items()}
+        words[name] = (quantizer.bits, quantizer.headroom, quantizer.rounding.value)
+    arrays |= {name: value.cpu().numpy() for name, value in _float_state(model).items()}
+    return arrays | {WORDS: np.array(json.dumps(words))}
 
 
 def import_codes(model: nn.Module, arrays: Arrays) -> None:
     """Load what :func:`export_codes` gave into a freshly quantized network; its scales stay frozen in evaluation mode.
 
     Raises:
-        BitsliceError: if the arrays are not this network's.
+        BitsliceError: if the arrays are not this network's, or hold a code or an exponent that no word has.
     """
-    state = _float_state(model)
-    shapes = {f"{name}.exponent": torch.Size() for name, _ in _exponents(model)}
-    shapes |= {tensor.name: tensor.original.shape for tensor in quantized_tensors(model)}
+    arrays = dict(arrays)
+    words = _words(arrays.pop(WORDS, None))
+    masks = {name: arrays.pop(name) for name in list(arrays) if name.endswith(".mask") and name[:-5] in arrays}
+    state, tensors, quantizers = _float_state(model), list(quantized_tensors(model)), dict(_exponents(model))
+    shapes = {f"{name}.exponent": torch.Size() for name in quantizers}
+    shapes |= {tensor.name: tensor.original.shape for tensor in tensors}
     shapes |= {name: value.shape for name, value in state.items()}
     for name in sorted(shapes.keys() | arrays.keys()):
         if name not in arrays or shapes.get(name) != arrays[name].shape:
             raise BitsliceError(
                 f"these weights belong to another network: {name} is missing, unknown or of another size"
             )
-    for name, quantizer in _exponents(model):
-        quantizer.step = torch.tensor(2.0 ** int(arrays[f"{name}.exponent"]))
+    for name, quantizer in quantizers.items():
+        bits, headroom, rounding = words.get(name, (quantizer.bits, 0, quantizer.rounding.value))
+        if (bits, rounding) != (quantizer.bits, quantizer.rounding.value):
+            raise BitsliceError(
+                f"these weights have {bits}-bit words ({rounding}) for {name}, not {quantizer.bits}-bit"
+            )
+        quantizer.headroom = headroom
+        quantizer.step = torch.tensor(2.0 ** int(arrays[f"{name}.exponent"]), device=quantizer.step.device)
     with torch.no_grad():
-        for tensor in quantized_tensors(model):
-            tensor.original.copy_(torch.from_numpy(arrays[tensor.name].astype(np.float32)) * tensor.quantizer.step)
+        for tensor in tensors:
+            codes = arrays[tensor.name].astype(np.int64)
+            if codes.size and np.abs(codes).max() >= 2**tensor.quantizer.bits:
+                raise BitsliceError(f"these weights are damaged: {tensor.name} has codes beyond its word")
+            tensor.original.copy_(torch.from_numpy(codes).float() * tensor.quantizer.step.cpu())
+            if (packed := masks.get(f"{tensor.name}.mask")) is not None:
+                kept = np.unpackbits(packed, count=codes.size).reshape(codes.shape)
+                mask = Mask(torch.from_numpy(kept).to(tensor.original))
+                parametrize.register_parametrization(tensor.layer, tensor.name.rpartition(".")[2], mask)
     model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in state}, strict=False)
+
+
+def _words(stored: np.ndarray[Any, Any] | None) -> dict[str, tuple[int, int, str]]:
+    """Bits, headroom and rounding by name; nothing for files older than them."""
+    try:
+        found = {} if stored is None else json.loads(str(stored))
+        return {
+            name: (int(bits), int(headroom), Rounding(kind).value) for name, (bits, headroom, kind) in found.items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BitsliceError(f"these weights are damaged: their words cannot be read ({error})") from error
+
+
+def save(model: nn.Module, path: str | Path) -> None:
+    """Write a quantized network as an .npz file of integer codes (:func:`export_codes`); nothing is pickled.
+
+    Raises:
+        BitsliceError: as :func:`export_codes`; if the file cannot be written.
+    """
+    save_arrays(Path(path), export_codes(model))
+
+
+def load(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load what :func:`save` wrote into a network of the same architecture, in place.
+
+    Args:
+        model: in float, to be quantized as the file says, or quantized just so.
+        path: the file.
+
+    Returns:
+        The same model, for chaining.
+
+    Raises:
+        BitsliceError: if the file is missing, damaged or another network's.
+    """
+    arrays = load_arrays(Path(path))
+    words = _words(arrays.get(WORDS))
+    if not any(True for _ in quantized_tensors(model)):
+        layers = [name.removesuffix("input").rstrip(".") for name in words if name.rpartition(".")[2] == "input"]
+        if not layers:
+            raise BitsliceError(f"{path} does not tell its words: quantize the model first, as it was")
+        bits, of_inputs = ({n: words[f"{n}.{of}".lstrip(".")][0] for n in layers} for of in ("weight", "input"))
+        rounding = Rounding(next(iter(words.values()))[2])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what stays in float does so as it did before
+            model = quantize(model, bits, of_inputs, rounding, select=lambda name, _: name in bits)
+    import_codes(model, arrays)
+    return model

@@ -379,12 +379,6 @@ class TestRefusals:
         with pytest.raises(BitsliceError, match="layer '0': inputs of 8 bits are wider than the schedule of 4 bits"):
             map_network(model, torch.ones(1, 2), Crossbar(input_bits=4))
 
-    def test_padding_by_reflection(self) -> None:
-        x = torch.rand(1, 2, 5, 5)
-        model = quantized(nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), x=x)
-        with pytest.raises(BitsliceError, match=r"layer '0' pads with \(1, 1\) \(reflect\)"):
-            map_network(model, x)
-
     def test_negative_input_where_none_was_expected(self) -> None:
         model = quantized(nn.Linear(3, 2), x=torch.ones(1, 3))
         deployed = deploy(model, map_network(model, torch.ones(1, 3)), 1)

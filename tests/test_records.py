@@ -215,7 +215,7 @@ class TestCodes:
             f"{layer}.{tensor}{part}"
             for layer in (1, 3)
             for tensor, part in [("weight", ""), ("bias", ""), *((t, ".exponent") for t in ("weight", "bias", "input"))]
-        }
+        } | {"words"}
         for tensor in quantized_tensors(model):
             codes = arrays[tensor.name]
             assert codes.dtype == np.int16

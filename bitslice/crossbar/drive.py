@@ -59,7 +59,7 @@ def drive(mapped: MappedLayer, images: Tensor) -> list[Phase]:
     """A layer's quantized input, as its layout arranges it ``(images, channels, height, width)``, on wordlines.
 
     Raises:
-        BitsliceError: if an input is not a number, or negative though none was when the layer was mapped.
+        BitsliceError: if an input is negative though none was when the layer was mapped.
     """
     # What is never negative goes straight to the type in which it enters.
     kind = torch.int32 if mapped.signed else word_type(mapped.input_bits)

@@ -21,6 +21,10 @@ COUNTER_BITS = 32
 """Planes of its widest counter; ``SUM_BITS`` of ``crossbar.h``."""
 
 
+LARGEST_COUNTED = 65535
+"""Largest sum of its statistics: two bytes."""
+
+
 class Task(ctypes.Structure):
     """What a call of the kernel works on: ``Task`` of ``crossbar.h``, which says what the fields are.
 
@@ -174,8 +178,8 @@ class Counters:
             BitsliceError: if a tensor has another shape or type, or a sum could exceed 65535.
         """
         largest = self.rows * (2**self.crossbar.cell_bits - 1) * self.crossbar.largest_digit
-        if largest > np.iinfo(np.uint16).max:
-            raise BitsliceError(f"statistics count sums up to 65535, not {largest}")
+        if largest > LARGEST_COUNTED:
+            raise BitsliceError(f"statistics count sums up to {LARGEST_COUNTED}, not {largest}")
         histogram = torch.zeros(*self.shape, largest + 1, dtype=torch.int64)
         positions = self._run(
             "crossbar_statistics",
@@ -236,6 +240,11 @@ def applies(codes: Tensor, adcs: tuple[Adc, ...]) -> bool:
     return (
         codes.device.type == "cpu" and all(adc.step.bit_count() == 1 for adc in adcs) and native.library() is not None
     )
+
+
+def counts(crossbar: Crossbar) -> bool:
+    """Whether the kernel counts how often each sum occurs on such arrays."""
+    return bool(crossbar.rows * (2**crossbar.cell_bits - 1) * crossbar.largest_digit <= LARGEST_COUNTED)
 
 
 def kernels() -> ctypes.CDLL:

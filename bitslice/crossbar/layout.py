@@ -1,8 +1,8 @@
 """How a layer's input becomes the images that its crossbars unfold, and their product the layer's output again.
 
 Every layer becomes a convolution in two dimensions with zero padding: a linear layer one of single pixels, one
-dimension a single row, three dimensions a batch of frames whose channels hold the kernel's depth, a transposed convolution one of
-an image spread out by zeros. Other paddings are added before.
+dimension a single row, three dimensions a batch of frames whose channels hold the kernel's depth, a transposed
+convolution one of an image spread out by zeros. Other paddings are added before.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Layout:
     depth: tuple[int, int, int] | None = None
 
     def images(self, x: Tensor) -> Tensor:
-        """A layer's input as images ``(images, channels, height, width)``; of a linear layer one, its vectors side by side."""
+        """A layer's input as images ``(images, channels, height, width)``; of a linear layer one, a pixel a vector."""
         if self.unfold is None:
             return x.reshape(-1, x.shape[-1]).T[None, :, None]
         x = x if x.dim() == self.dimensions + 2 else x[None]

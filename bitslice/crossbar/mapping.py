@@ -20,6 +20,7 @@ from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import FixedPoint
 from bitslice.quantizer import QuantizedTensor, quantized_tensors
+from bitslice.slices import magnitudes
 
 ROUNDING = 256
 """How many times the precision of its type, relative to the largest output, a layer's own product may be off."""
@@ -111,18 +112,66 @@ def check_product(layer: nn.Module, mapped: MappedLayer, x: Tensor, output: Tens
 
 def map_layer(tensor: QuantizedTensor, crossbar: Crossbar) -> MappedLayer:
     """Map the layer that holds one quantized weight; no input has been seen yet."""
-    layer, groups = tensor.layer, cast(int, getattr(tensor.layer, "groups", 1))
-    input_quantizer = cast(FixedPoint, layer.input_quantizer)
-    codes = as_convolution(tensor.codes(), layer)
-    return MappedLayer(
-        name=layer_name(tensor),
-        crossbar=crossbar,
-        codes=codes.unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
-        bits=tensor.quantizer.bits,
-        input_bits=input_quantizer.bits,
+    quantizer, of_input = tensor.quantizer, cast(FixedPoint, tensor.layer.input_quantizer)
+    mapped = map_codes(
+        tensor.codes(),
+        quantizer.bits,
+        of_input.bits,
         signed=False,
-        step=tensor.quantizer.step,
-        input_step=input_quantizer.step,
+        like=tensor.layer,
+        crossbar=crossbar,
+        name=layer_name(tensor),
+    )
+    return replace(mapped, step=quantizer.step, input_step=of_input.step)
+
+
+def map_codes(
+    codes: Tensor,
+    bits: int = 8,
+    input_bits: int = 8,
+    *,
+    signed: bool = True,
+    step: float = 1.0,
+    input_step: float = 1.0,
+    like: nn.Module | None = None,
+    crossbar: Crossbar | None = None,
+    name: str = "",
+) -> MappedLayer:
+    """Map integer weights of any origin, as another quantizer's, for :class:`bitslice.crossbar.Simulation`.
+
+    Args:
+        codes: signed, integer, in the shape of a weight: ``(outputs, inputs)``, or that of ``like``.
+        bits: magnitude bits of a weight.
+        input_bits: magnitude bits of an input.
+        signed: whether inputs can be negative.
+        step: value of a weight code of 1.
+        input_step: value of an input code of 1.
+        like: a convolution with its stride, padding and so on; None: the layer is linear.
+        crossbar: geometry; None: the defaults.
+        name: for messages.
+
+    >>> layer = map_codes(torch.tensor([[200, -7]]), signed=False)
+    >>> layer.levels()[0, :, :, :, 0].tolist()  # of each sign and slice
+    [[[0, 0], [2, 0], [0, 0], [3, 0]], [[0, 3], [0, 1], [0, 0], [0, 0]]]
+
+    Raises:
+        BitsliceError: if codes are no integers, do not fit their word, or have another shape than ``like``.
+    """
+    layer, crossbar = like or nn.Linear(codes.shape[-1], codes.shape[0], device="meta"), crossbar or Crossbar()
+    if codes.is_floating_point() or codes.shape != cast(Tensor, layer.weight).shape:
+        raise BitsliceError(f"codes are integers in the shape of a weight, not {codes.dtype} {tuple(codes.shape)}")
+    magnitudes(codes, bits)  # raises what does not fit
+    check_word(name, bits, input_bits, crossbar)
+    groups = cast(int, getattr(layer, "groups", 1))
+    return MappedLayer(
+        name=name,
+        crossbar=crossbar,
+        codes=as_convolution(codes.int(), layer).unflatten(0, (groups, -1)).transpose(1, 2).contiguous(),
+        bits=bits,
+        input_bits=input_bits,
+        signed=signed,
+        step=torch.tensor(step),
+        input_step=torch.tensor(input_step),
         inputs=0,
         vectors=0,
         layout=layout_of(layer),
@@ -151,11 +200,15 @@ def stored_weights(model: nn.Module, crossbar: Crossbar) -> list[QuantizedTensor
 
 def check_fits(tensor: QuantizedTensor, crossbar: Crossbar) -> None:
     """Raise :class:`BitsliceError`, naming layer and value, unless ``crossbar`` can hold and drive a layer's weight."""
-    name, bits = layer_name(tensor), tensor.quantizer.bits
-    input_bits = cast(FixedPoint, tensor.layer.input_quantizer).bits
+    name = layer_name(tensor)
     if not tensor.original.isfinite().all():
         value = tensor.original[~tensor.original.isfinite()][0].item()
         raise BitsliceError(f"layer {name!r} has a weight that is not finite: {value}")
+    check_word(name, tensor.quantizer.bits, cast(FixedPoint, tensor.layer.input_quantizer).bits, crossbar)
+
+
+def check_word(name: str, bits: int, input_bits: int, crossbar: Crossbar) -> None:
+    """Raise :class:`BitsliceError` unless cells divide a layer's weights and its inputs fit the schedule."""
     if bits % crossbar.cell_bits:
         raise BitsliceError(f"layer {name!r}: cells of {crossbar.cell_bits} bits do not divide weights of {bits} bits")
     if input_bits > crossbar.input_bits:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bitslice.crossbar import kernel
 from bitslice.crossbar.adc import adcs
 from bitslice.crossbar.drive import drive
+from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.mapping import observed_inputs
-from bitslice.crossbar.simulation import simulated_matrix
+from bitslice.crossbar.stacked import Stacked
 from bitslice.crossbar.unfold import Unfold
 
 
@@ -97,6 +99,8 @@ def sum_of(counts: list[Tensor]) -> Tensor:
 def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, batch: int = 100) -> list[LayerSums]:
     """Bitline sums of a quantized network on real inputs, layer by layer; bitlines without any weight count as 0.
 
+    A layer that the network never calls in evaluation mode, as an auxiliary head, has no conversions.
+
     Args:
         model: a quantized network in evaluation mode.
         layers: what :func:`bitslice.crossbar.map_network` made of it.
@@ -109,16 +113,20 @@ def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, ba
     found = []
     for mapped in layers:
         ideal = adcs(None, mapped.slices)
-        matrices = [simulated_matrix(mapped, group, each.ge(0), ideal) for group, each in enumerate(mapped.bounds)]
-        found.append((mapped, matrices, mapped.bounds.amax(dim=(0, 4))))
-    totals: dict[str, Tensor] = {}
+        kind = Counters if kernel.applies(mapped.codes, ideal) and kernel.counts(mapped.crossbar) else Stacked
+        matrices = [
+            kind(codes, each.ge(0), ideal, mapped.crossbar, mapped.bits)
+            for codes, each in zip(mapped.codes, mapped.bounds, strict=True)
+        ]
+        found.append((mapped, matrices))
+    totals = {mapped.name: torch.zeros(*mapped.bounds.shape[1:4], 1, dtype=torch.int64) for mapped in layers}
     for some in images.split(batch):
         with observed_inputs(model) as inputs:
             model(some)
-        for mapped, matrices, _ in found:
+        for mapped, matrices in found:
             for x in inputs.get(mapped.name, []):
                 for phase in drive(mapped, mapped.layout.images(x)):
                     for each, codes in zip(matrices, phase.codes.chunk(mapped.groups, dim=1), strict=True):
                         counts = each.statistics(codes, mapped.unfold or Unfold(), phase.bits, phase.padding)
-                        totals[mapped.name] = totals[mapped.name] + counts if mapped.name in totals else counts
-    return [LayerSums(mapped.name, bounds, totals[mapped.name]) for mapped, _, bounds in found if mapped.name in totals]
+                        totals[mapped.name] = totals[mapped.name] + counts  # of length 1 at first
+    return [LayerSums(mapped.name, mapped.bounds.amax(dim=(0, 4)), totals[mapped.name]) for mapped in layers]

@@ -159,7 +159,7 @@ def read_all(folder: Path = RELEASED) -> list[Record]:
 def save_weights(model: nn.Module, config: Config, path: Path) -> dict[str, str] | None:
     """Write the weights of a trained network beside its record; gives :attr:`Record.weights`."""
     if config.method is not Method.FLOAT:
-        arrays = export_codes(model)
+        arrays = export_codes(model, masks=False)  # what is pruned is 0
     elif sum(parameter.numel() for parameter in model.parameters()) <= LARGEST_FLOAT:
         arrays = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     else:
