@@ -64,7 +64,7 @@ class _SliceSum(torch.autograd.Function):
         strength = gradients[0] / step
         if _native(w):
             return elementwise.slice_pull(w, step, bits, cell_bits, strength), None, None, None
-        table = slice_tables(bits, cell_bits)[1].to(w.device) * strength
+        table = (slice_tables(bits, cell_bits)[1].to(w.device) * strength).to(w.dtype)
         pull = torch.empty_like(w)
         for source, block in zip(blocks(w), blocks(pull), strict=True):
             torch.index_select(table, 0, _table_index(source, step, 2**bits - 1), out=block)
@@ -79,6 +79,7 @@ def _table_index(w: Tensor, step: Tensor, largest: int) -> Tensor:
     """Where each weight's code stands in a table of :func:`slice_tables`, int32."""
     # Rounding is to nearest here whatever the quantizer does: the surrogate is the authors'.
     # Weights that have diverged to NaN must not index beyond the tables; the loss is NaN without their help.
+    w = w.to(torch.promote_types(w.dtype, torch.float32))  # in float16 the reciprocal of a small step overflows
     return (w * step.reciprocal()).round_().nan_to_num_(0).clamp_(-largest, largest).add_(largest).to(torch.int32)
 
 

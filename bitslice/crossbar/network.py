@@ -40,16 +40,16 @@ class CrossbarLayer(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """Output of the layer, of its weight's type, for the input ``x`` that the quantized layer takes.
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # as the layer itself calls it
+        """Output of the layer, of its weight's type, for the input that the quantized layer takes.
 
         Raises:
             BitsliceError: if an input is not finite, or negative though none was when the layer was mapped.
         """
-        if not x.sum().isfinite() and not x.isfinite().all():  # the sum is quick, and may overflow
+        if not input.sum().isfinite() and not input.isfinite().all():  # the sum is quick, and may overflow
             raise BitsliceError(f"{self.input_quantizer.source} is not finite (nan or inf)")
-        with torch.autocast(x.device.type, enabled=False):
-            return self.product(self.input_quantizer(x))
+        with torch.autocast(input.device.type, enabled=False):
+            return self.product(self.input_quantizer(input))
 
     def product(self, x: Tensor) -> Tensor:
         """As :meth:`forward`, for an input that is quantized."""
