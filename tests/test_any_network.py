@@ -5,6 +5,7 @@ Every test stands for a kind of input that people have tried; ``x`` is small, th
 
 import copy
 import io
+import json
 import pickle
 import warnings
 from collections.abc import Callable
@@ -354,9 +355,7 @@ class TestScalesCannotBeRuined:
     def test_averaging_networks_before_a_scale_exists(self) -> None:
         model = bitslice.quantize(nn.Sequential(nn.Linear(4, 4)))
         average = AveragedModel(model)
-        with pytest.raises(
-            BitsliceError, match=r"has no scale yet: call bitslice\.calibrate"
-        ):
+        with pytest.raises(BitsliceError, match=r"has no scale yet: call bitslice\.calibrate"):
             average.eval()(rand(8, 4))
         model(rand(8, 4))
         average.update_parameters(model)
@@ -719,6 +718,30 @@ class TestForeignCodes:
     def test_that_fit_no_word_are_refused(self, codes: Tensor, options: dict[str, Any], message: str) -> None:
         with pytest.raises(BitsliceError, match=message):
             map_codes(codes, **options)
+
+
+class TestExport:
+    def test_the_file_holds_every_weight_and_its_place(self, tmp_path: Path) -> None:
+        x = signed(2, 4, 6, 6)
+        model = ready(nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Flatten(), nn.Linear(216, 3)), x)
+        layers = crossbar.map_network(model, x, Crossbar(rows=16, row_order=crossbar.RowOrder.SPREAD))
+        crossbar.export_slices(layers, tmp_path / "slices.npz")
+        with np.load(tmp_path / "slices.npz", allow_pickle=False) as archive:
+            arrays = dict(archive)
+        listed = json.loads(str(arrays["layers"]))
+        assert [(entry["name"], entry.get("kernel")) for entry in listed] == [
+            ("0", [3, 3]),
+            ("2", None),
+        ]
+        for layer, tensor in zip(layers, bitslice.quantized_tensors(nn.Sequential(model[0], model[2])), strict=False):
+            levels = torch.from_numpy(arrays[f"{layer.name}/levels"]).long()
+            codes = sum((levels[:, 0, k] - levels[:, 1, k]) << 2 * k for k in range(4))
+            assert torch.equal(codes, layer.codes.long())
+            tiles = arrays[f"{layer.name}/tiles"]
+            assert tiles.shape == (layer.row_tiles, 16)
+            assert sorted(tiles[tiles >= 0].tolist()) == list(range(layer.wordlines))
+            assert arrays[f"{layer.name}/step"] == layer.step.numpy()
+            assert tensor.quantizer.bits == 8
 
 
 def test_sums_beyond_two_bytes_are_counted_the_same_with_and_without_the_kernel() -> None:

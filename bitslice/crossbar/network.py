@@ -1,6 +1,7 @@
 """A whole network on crossbars: each quantized layer computes as its arrays and ADCs would, the rest stays digital."""
 
 import copy
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs_of
+from bitslice.crossbar.adc import Adc, AdcBits, adcs_of
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulation import Simulation
@@ -63,7 +64,7 @@ class CrossbarLayer(nn.Module):
 def deploy(
     model: nn.Module,
     layers: list[MappedLayer],
-    adc_bits: AdcBits | LayerAdcs = None,
+    adc_bits: AdcBits | Mapping[str, AdcBits] = None,
     cells: NonIdealities | None = None,
 ) -> nn.Module:
     """A copy of a quantized network whose layers run on crossbars; call it as the network itself.
