@@ -744,6 +744,33 @@ class TestExport:
             assert tensor.quantizer.bits == 8
 
 
+class TestOnnx:
+    @pytest.mark.parametrize("bits", [7, 8])
+    def test_predicts_the_same_from_words_of_quantizers(self, tmp_path: Path, bits: int) -> None:
+        onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+        x = signed(6, 2, 5, 5)
+        model = nn.Sequential(nn.Conv2d(2, 300, 3), nn.BatchNorm2d(300), nn.ReLU(), nn.Flatten(), nn.Linear(2700, 4))
+        model = ready(model, x, bits=bits, activation_bits=bits)
+        bitslice.export_onnx(model, x[:2], tmp_path / "network.onnx")
+        graph = onnx.load(tmp_path / "network.onnx").graph
+        kinds = [node.op_type for node in graph.node]
+        assert (kinds.count("QuantizeLinear"), "Round" in kinds) == (2, False)
+        words = {each.name: each for each in graph.initializer if each.name.endswith(("_zero", "_codes"))}
+        assert {each.data_type for each in words.values()} == {
+            getattr(onnx.TensorProto, "INT8" if bits == 7 else "INT16")
+        }
+        (weight,) = (onnx.numpy_helper.to_array(each) for each in words.values() if list(each.dims) == [4, 2700])
+        assert np.array_equal(weight, list(bitslice.quantized_tensors(model))[2].codes().numpy())
+        session = runtime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+        for images in (x, 3 * signed(20, 2, 5, 5, seed=3)):  # beyond the scales, where codes end
+            found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
+            assert torch.allclose(found, model(images), atol=1e-4)
+
+    def test_needs_a_quantized_network(self, tmp_path: Path) -> None:
+        with pytest.raises(BitsliceError, match="needs a quantized model"):
+            bitslice.export_onnx(nn.Linear(2, 2), rand(2, 2), tmp_path / "x.onnx")
+
+
 def test_sums_beyond_two_bytes_are_counted_the_same_with_and_without_the_kernel() -> None:
     hardware = Crossbar(rows=512, cell_bits=8, dac_bits=8)
     x = rand(3, 300)
