@@ -1,6 +1,11 @@
 """Notebooks: clean sources, typed parameters, and a runner that refuses what does not fit."""
 
 import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from operator import ne
 from pathlib import Path
 
@@ -71,29 +76,82 @@ def test_booleans_are_words() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one small notebook, ``double``, that the runner takes for the project's."""
+def small(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one small notebook, ``double``; the working directory. Temporary files go to ``scratch`` there."""
     cells = [
         nbformat.v4.new_code_cell("x: float = 1.0  # what to double", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("print(2 * x)\nassert x < 100, 'x is too large'"),
+        nbformat.v4.new_code_cell("import os, pathlib, time\nif x < 0:\n    os._exit(1)"),
+        nbformat.v4.new_code_cell("if x == 0:\n    pathlib.Path('begun').touch()\n    time.sleep(60)"),
     ]
     book = nbformat.v4.new_notebook(
         cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     )
-    nbformat.write(book, tmp_path / "double.ipynb")
-    monkeypatch.setattr(notebooks, "SOURCES", tmp_path)
-    return tmp_path
+    project = tmp_path_factory.mktemp("p")  # short, for sockets
+    for folder in ("notebooks", "scratch"):
+        (project / folder).mkdir()
+    nbformat.write(book, project / "notebooks/double.ipynb")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("TMPDIR", str(project / "scratch"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return project
+
+
+def left_behind(project: Path) -> set[str]:
+    """What a notebook left in a project beside its own output."""
+    found = {path.relative_to(project).as_posix() for path in project.rglob("*") if not path.is_dir()}
+    return found - {"notebooks/double.ipynb", "begun"} | {path.name for path in (project / "scratch").iterdir()}
+
+
+def bitslice(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "bitslice", *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def test_a_notebook_runs_with_other_parameters(small: Path) -> None:
-    output = notebooks.run("double", {"x": "21"}, small / "out" / "double.ipynb")
+    output = notebooks.run("double", {"x": "21"}, Path("out/double.ipynb"))
     cells = nbformat.read(output, as_version=4).cells
-    assert cells[-1].outputs[0].text == "42.0\n"
+    assert cells[2].outputs[0].text == "42.0\n"
     assert "hide-input" in cells[0].metadata.tags
     assert "remove-input" in cells[1].metadata.tags
+    assert left_behind(small) == {"out/double.ipynb"}
 
 
 def test_a_failing_cell_is_one_line_and_leaves_no_file(small: Path) -> None:
     with pytest.raises(BitsliceError, match="notebook double, cell 3: AssertionError: x is too large"):
-        notebooks.run("double", {"x": "1000"}, small / "out" / "double.ipynb")
-    assert not list((small / "out").iterdir())
+        notebooks.run("double", {"x": "1000"}, Path("out/double.ipynb"))
+    assert left_behind(small) == set()
+
+
+def test_a_kernel_that_dies_is_one_line_and_leaves_no_file(small: Path) -> None:
+    with pytest.raises(BitsliceError, match="notebook double was ended: its kernel is gone"):
+        notebooks.run("double", {"x": "-1"})
+    assert left_behind(small) == set()
+
+
+def test_notebooks_run_side_by_side(small: Path) -> None:
+    runs = [bitslice("notebook", "double", "-p", "x", str(x), "--out", f"out/{x}.ipynb") for x in (1, 2, 3)]
+    for run in runs:
+        errors = run.communicate()[1]
+        assert run.returncode == 0, errors
+    for x in (1, 2, 3):
+        assert nbformat.read(small / f"out/{x}.ipynb", as_version=4).cells[2].outputs[0].text == f"{2 * x}.0\n"
+    assert left_behind(small) == {"out/1.ipynb", "out/2.ipynb", "out/3.ipynb"}
+
+
+def test_a_notebook_that_is_ended_leaves_no_file(small: Path) -> None:
+    run = bitslice("notebook", "double", "-p", "x", "0")
+    while not Path("begun").exists():
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.terminate()
+    run.communicate()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert left_behind(small) == set()
+
+
+def test_sockets_have_short_paths_wherever_temporary_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 25)))
+    with notebooks.local_kernel() as settings:
+        assert len(f"{settings.AsyncKernelManager.ip}-12") <= notebooks.SOCKET_PATH
+        assert Path(settings.AsyncKernelManager.ip).parent.is_dir()
+    assert not Path(settings.AsyncKernelManager.ip).parent.exists()

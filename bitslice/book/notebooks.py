@@ -1,12 +1,15 @@
 """Running the project's notebooks with other parameters; unlike papermill alone, what does not fit is refused."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from traitlets.config import Config
 
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
@@ -19,12 +22,21 @@ EXECUTED = Path("build/notebooks")
 """Where executed notebooks go unless told otherwise."""
 
 
-class _LocalKernel(AsyncKernelManager):
-    """A kernel reached through files instead of TCP ports: nothing listens, and parallel kernels cannot collide."""
+SOCKET_PATH = 100
+"""Most characters in the path of a Unix socket: systems allow 103 (macOS) or 107 (Linux)."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.transport = "ipc"
+
+@contextmanager
+def local_kernel() -> Iterator[Config]:
+    """Settings of a kernel reached through sockets in a temporary folder of its own, which goes with the kernel.
+
+    Nothing listens on TCP, and parallel kernels cannot collide; the default would be names in the working directory.
+    """
+    parent = tempfile.gettempdir()
+    longest = len(str(Path(parent, "bitslice-12345678", "socket-12")))
+    with tempfile.TemporaryDirectory(prefix="bitslice-", dir=parent if longest <= SOCKET_PATH else "/tmp") as folder:
+        place = {"ip": f"{folder}/socket", "connection_file": f"{folder}/kernel.json"}
+        yield Config(AsyncKernelManager={"transport": "ipc", **place})
 
 
 Value = int | float | str | bool
@@ -91,16 +103,18 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
     values = parameters(name, given)
     output = output or EXECUTED / f"{name}.ipynb"
     try:
-        with atomic_write(output) as path:
+        with atomic_write(output) as path, local_kernel() as settings:
             papermill.execute_notebook(
                 str(source(name)),
                 str(path),
                 parameters=values,
                 kernel_name="python3",
                 cwd=".",
-                kernel_manager_class=_LocalKernel,
+                config=settings,
             )
             fold_parameters(path)
+    except DeadKernelError as error:
+        raise BitsliceError(f"notebook {name} was ended: its kernel is gone") from error
     except papermill.PapermillExecutionError as error:
         raise BitsliceError(f"notebook {name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from error
     return output

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from bitslice import __version__
@@ -28,11 +30,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Within it SIGTERM ends the process as an exception does, so that temporary files and kernels go with it."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status."""
     try:
         options = parser().parse_args(arguments)
-        options.run(options)
+        with _tidy_end():
+            options.run(options)
         sys.stdout.flush()  # here, where a reader that has gone is no error
     except BitsliceError as error:
         print(f"bitslice: {' '.join(str(error).split())}", file=sys.stderr)
