@@ -15,7 +15,7 @@ import pytest
 
 from bitslice.book import notebooks
 from bitslice.book.sources import PACKAGE
-from bitslice.cli import main
+from bitslice.cli import main, parser
 from bitslice.errors import BitsliceError
 
 ROOT = PACKAGE.parent
@@ -67,6 +67,21 @@ def test_an_unknown_parameter_is_refused_naming_the_valid_ones(capsys: pytest.Ca
 def test_a_value_of_the_wrong_type_is_refused(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["notebook", "adc", "-p", name, value]) == 2
     assert f"parameter {name} takes a value of type int" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value", ["-1", "-.5", "-2.", "-1e-3", "-1.5E+2", "-.5e1", "-1_0", "-inf", "-Infinity", "-nan"]
+)
+def test_negative_numbers_are_values_in_any_notation(value: str) -> None:
+    options = parser().parse_args(["notebook", "adc", "-p", "x", value, "-p", "y", "2"])
+    assert options.parameters == [["x", value], ["y", "2"]]
+    assert isinstance(notebooks.parse("x", value, "float"), float)
+
+
+@pytest.mark.parametrize("value", ["-e", "-1x", "-", "--x", "-infinite"])
+def test_words_with_a_dash_are_no_negative_numbers(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["notebook", "adc", "-p", "rows", value]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_booleans_are_words() -> None:

@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bitslice import __version__
 from bitslice.cli import crossbar, fetch, notebook, results, train
@@ -14,7 +15,14 @@ from bitslice.errors import BitsliceError
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line too."""
+    """An argument parser whose errors are one line too, and which takes every negative number for a value."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # By itself argparse knows -1 and -0.5, and takes -1e-3 for an option.
+        self._negative_number_matcher = re.compile(
+            r"-((\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[-+]?\d+)?|inf(inity)?|nan)$", re.IGNORECASE
+        )
 
     def error(self, message: str) -> NoReturn:
         raise BitsliceError(f"{message} (see {self.prog} --help)")
