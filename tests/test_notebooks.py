@@ -1,6 +1,7 @@
 """Notebooks: clean sources, typed parameters, and a runner that refuses what does not fit."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from bitslice.book import notebooks
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main, parser
 from bitslice.errors import BitsliceError
+from bitslice.lab import project
 
 ROOT = PACKAGE.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -96,26 +98,33 @@ def small(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     cells = [
         nbformat.v4.new_code_cell("x: float = 1.0  # what to double", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("print(2 * x)\nassert x < 100, 'x is too large'"),
-        nbformat.v4.new_code_cell("import os, pathlib, time\nif x < 0:\n    os._exit(1)"),
+        nbformat.v4.new_code_cell(
+            "import os, pathlib, time\n"
+            "print(os.getcwd(), os.environ.get('BITSLICE_FIGURES'), os.environ.get('BITSLICE_DATA'))\n"
+            "if x < 0:\n    os._exit(1)"
+        ),
         nbformat.v4.new_code_cell("if x == 0:\n    pathlib.Path('begun').touch()\n    time.sleep(60)"),
     ]
     book = nbformat.v4.new_notebook(
         cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     )
-    project = tmp_path_factory.mktemp("p")  # short, for sockets
-    for folder in ("notebooks", "scratch"):
-        (project / folder).mkdir()
-    nbformat.write(book, project / "notebooks/double.ipynb")
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("TMPDIR", str(project / "scratch"))
+    folder = tmp_path_factory.mktemp("p")  # short, for sockets
+    for name in ("notebooks", "scratch"):
+        (folder / name).mkdir()
+    (folder / "pyproject.toml").touch()
+    nbformat.write(book, folder / "notebooks/double.ipynb")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TMPDIR", str(folder / "scratch"))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    return project
+    return folder
 
 
-def left_behind(project: Path) -> set[str]:
+def left_behind(folder: Path) -> set[str]:
     """What a notebook left in a project beside its own output."""
-    found = {path.relative_to(project).as_posix() for path in project.rglob("*") if not path.is_dir()}
-    return found - {"notebooks/double.ipynb", "begun"} | {path.name for path in (project / "scratch").iterdir()}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return found - {"notebooks/double.ipynb", "pyproject.toml", "begun"} | {
+        path.name for path in (folder / "scratch").iterdir()
+    }
 
 
 def bitslice(*arguments: str) -> subprocess.Popen[str]:
@@ -129,6 +138,34 @@ def test_a_notebook_runs_with_other_parameters(small: Path) -> None:
     assert "hide-input" in cells[0].metadata.tags
     assert "remove-input" in cells[1].metadata.tags
     assert left_behind(small) == {"out/double.ipynb"}
+
+
+def test_a_notebook_of_the_checkout_runs_from_any_folder_and_writes_there(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "CHECKOUT", small)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()  # anybody has such a folder
+    monkeypatch.delenv("BITSLICE_FIGURES", raising=False)
+    monkeypatch.setenv("BITSLICE_DATA", "images")
+    output = notebooks.run("double", {"x": "1"})
+    assert output == Path("build/notebooks/double.ipynb")
+    text = "".join(nbformat.read(output, as_version=4).cells[3].outputs[0].text).split()
+    assert text == [str(small), str(tmp_path / "build/notebooks/figures"), str(tmp_path / "images")]
+    assert left_behind(small) == set()
+    assert (os.environ.get("BITSLICE_FIGURES"), os.environ["BITSLICE_DATA"]) == (None, "images")
+
+
+def test_without_a_project_one_line_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project, "CHECKOUT", tmp_path / "site-packages")
+    monkeypatch.chdir(tmp_path)
+    assert main(["notebook", "adc"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"neither {tmp_path} nor {tmp_path}/site-packages" in error
+    assert "pyproject.toml" in error
 
 
 def test_a_failing_cell_is_one_line_and_leaves_no_file(small: Path) -> None:

@@ -3,12 +3,13 @@
 import re
 import tomllib
 from importlib import metadata
-from pathlib import Path
+
+from bitslice.lab.project import root
 
 
-def direct_requirements(project: Path = Path("pyproject.toml")) -> list[str]:
+def direct_requirements() -> list[str]:
     """Names of the packages that the project asks for itself, sorted."""
-    table = tomllib.loads(project.read_text())["project"]
+    table = tomllib.loads((root() / "pyproject.toml").read_text())["project"]
     wanted = [*table["dependencies"], *(r for extra in table["optional-dependencies"].values() for r in extra)]
     names = {re.split(r"[<>=!~; \[]", requirement, maxsplit=1)[0] for requirement in wanted}
     return sorted(names - {table["name"]})  # one extra may ask for another

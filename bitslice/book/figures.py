@@ -7,7 +7,6 @@ reads in the light and in the dark theme.
 
 import html
 import io
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,16 +17,11 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bitslice.book.folders import figures_folder
 from bitslice.files import atomic_write
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
-
-FOLDER_VARIABLE = "BITSLICE_FIGURES"
-"""Environment variable that names the folder of the figures' files; the book's build sets it to ``figures``."""
-
-ELSEWHERE = Path("build/notebooks/figures")
-"""Where they go without it, so that a notebook run with other parameters leaves the book's figures alone."""
 
 INK = "#1b1c1d"
 """Colour of text, axes and reference lines; nothing else may have it, since it follows the page's theme in the book."""
@@ -75,12 +69,12 @@ class Page:
     Args:
         notebook: its name, as in ``notebooks/NAME.ipynb``.
         parameters: the notebook's parameters, as they are.
-        folder: where the figures' files go; None: as :data:`FOLDER_VARIABLE` says.
+        folder: where the figures' files go; None: as :func:`bitslice.book.folders.figures_folder` says.
     """
 
     def __init__(self, notebook: str, folder: Path | None = None, **parameters: Any) -> None:
         self.notebook = notebook
-        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE, ELSEWHERE))
+        self.folder = folder or figures_folder()
         self.parameters = parameters
         use_style()
 

@@ -11,15 +11,14 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
+from bitslice.book.folders import kept_in_place
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
 from bitslice.lab.names import by_name
-
-SOURCES = Path("notebooks")
-"""The notebooks, relative to the project's root."""
+from bitslice.lab.project import root
 
 EXECUTED = Path("build/notebooks")
-"""Where executed notebooks go unless told otherwise."""
+"""Where executed notebooks go unless told otherwise, relative to the working directory."""
 
 
 SOCKET_PATH = 100
@@ -46,9 +45,9 @@ def source(name: str) -> Path:
     """The notebook called ``name``.
 
     Raises:
-        BitsliceError: naming the notebooks there are.
+        BitsliceError: naming the notebooks there are, or if there is no project (:func:`bitslice.lab.project.root`).
     """
-    return by_name("notebook", {path.stem: path for path in sorted(SOURCES.glob("*.ipynb"))}, name)
+    return by_name("notebook", {path.stem: path for path in sorted((root() / "notebooks").glob("*.ipynb"))}, name)
 
 
 def parse(name: str, text: str, kind: str) -> Value:
@@ -87,7 +86,9 @@ def parameters(name: str, given: Mapping[str, str]) -> dict[str, Value]:
 
 
 def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path:
-    """Execute a notebook from the project's root and write it, with its outputs, in one step.
+    """Execute a notebook in the project's folder and write it, with its outputs, in one step.
+
+    What it writes, its figures too, goes to the working directory.
 
     Args:
         name: as in ``notebooks/NAME.ipynb``.
@@ -103,13 +104,13 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
     values = parameters(name, given)
     output = output or EXECUTED / f"{name}.ipynb"
     try:
-        with atomic_write(output) as path, local_kernel() as settings:
+        with atomic_write(output) as path, local_kernel() as settings, kept_in_place():
             papermill.execute_notebook(
                 str(source(name)),
                 str(path),
                 parameters=values,
                 kernel_name="python3",
-                cwd=".",
+                cwd=str(root()),
                 config=settings,
             )
             fold_parameters(path)

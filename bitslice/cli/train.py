@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         config = adapted(config, adc_setting(options.adc_bits), order, options.headroom)
     folder = options.out or records.LIVE / options.experiment / options.profile
     released = folder / f"{run_name(config)}.json"
-    if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
+    if records.is_released(released):
         raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
     record = training.run(config, folder, options.device, options.threads, compiled=options.compile)
     density = f", mean slice density {record.mean_density:.2f}%" if "density" in record.final else ""
