@@ -15,7 +15,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SNAKEMAKE = snakemake --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
+# A run that was killed holds nobody up (see bitslice/book/engine.py).
+SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
 
 .PHONY: help book test figures reproduce crossbar serve bench lock format clean
 
