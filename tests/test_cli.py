@@ -193,7 +193,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     out = capsys.readouterr().out
-    for command in ("fetch", "train", "results", "notebook"):
+    for command in ("fetch", "train", "results", "provenance", "crossbar", "notebook", "doctor"):
         assert f"\n    {command} " in out
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from bitslice import __version__
-from bitslice.cli import crossbar, fetch, notebook, provenance, results, train
+from bitslice.cli import crossbar, doctor, fetch, notebook, provenance, results, train
 from bitslice.errors import BitsliceError
 
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="bitslice", description="Bit-slice sparsity for ReRAM accelerators, reproduced.")
     top.add_argument("--version", action="version", version=f"bitslice {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (fetch, train, results, provenance, crossbar, notebook):
+    for command in (fetch, train, results, provenance, crossbar, notebook, doctor):
         command.add(commands)
     return top
 
@@ -54,10 +54,11 @@ def _tidy_end() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status."""
+    status: int | None
     try:
         options = parser().parse_args(arguments)
         with _tidy_end():
-            options.run(options)
+            status = options.run(options)
         sys.stdout.flush()  # here, where a reader that has gone is no error
     except BitsliceError as error:
         print(f"bitslice: {' '.join(str(error).split())}", file=sys.stderr)
@@ -69,4 +70,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("bitslice: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
