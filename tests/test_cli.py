@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert end.value.code == 0
     out = capsys.readouterr().out
     for command in ("fetch", "train", "results", "provenance", "crossbar", "notebook", "doctor"):
-        assert f"\n    {command} " in out
+        assert re.search(rf"^    {command}\s", out, flags=re.MULTILINE)
 
 
 def test_module_runs_as_a_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

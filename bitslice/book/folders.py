@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bitslice.lab.project import DATA_VARIABLE
+
 FIGURES_VARIABLE = "BITSLICE_FIGURES"
 """Environment variable that names the folder of the figures' files; the book's build sets it to ``figures``."""
 
@@ -20,10 +22,10 @@ def figures_folder() -> Path:
 @contextmanager
 def kept_in_place() -> Iterator[None]:
     """Within it folders that the environment names stay those of today's working directory in any other one."""
-    before = {name: os.environ.get(name) for name in (FIGURES_VARIABLE, "BITSLICE_DATA")}
+    before = {name: os.environ.get(name) for name in (FIGURES_VARIABLE, DATA_VARIABLE)}
     os.environ[FIGURES_VARIABLE] = str(figures_folder().absolute())
-    if data := before["BITSLICE_DATA"]:
-        os.environ["BITSLICE_DATA"] = str(Path(data).absolute())
+    if data := before[DATA_VARIABLE]:
+        os.environ[DATA_VARIABLE] = str(Path(data).absolute())
     try:
         yield
     finally:

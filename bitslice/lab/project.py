@@ -8,6 +8,9 @@ from bitslice.errors import BitsliceError
 CHECKOUT = Path(__file__).parents[2]
 """The folder that the package lies in: a checkout where it is installed as editable."""
 
+DATA_VARIABLE = "BITSLICE_DATA"
+"""Environment variable that names the folder of the data sets."""
+
 
 def is_project(folder: Path) -> bool:
     """Whether ``folder`` has the project's notebooks and its ``pyproject.toml``."""
