@@ -678,6 +678,33 @@ class TestWrappers:
         assert all(torch.equal(p.grad, e) for p, e in zip(model.parameters(), expected, strict=True))
 
 
+class TestWhatWasMappedIsStillThere:
+    @pytest.mark.parametrize("change", ["weights", "scales", "inputs", "network"])
+    def test_or_it_is_said_by_name(self, change: str) -> None:
+        x = rand(8, 4)
+        model = ready(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), x)
+        mapped = crossbar.map_network(model, x)
+        if change == "weights":
+            with torch.no_grad():
+                model[0].parametrizations.weight.original[0, 0] += 0.1
+        elif change == "scales":
+            bitslice.leave_headroom(model, 1)
+        elif change == "inputs":
+            bitslice.calibrate(model, [4 * x])
+        else:
+            model = ready(nn.Sequential(nn.Sequential(nn.Linear(4, 4))), x)
+        for use in (lambda: crossbar.deploy(model, mapped), lambda: crossbar.bitline_sums(model, mapped, x)):
+            with pytest.raises(BitsliceError, match=r"'0' has other weights or scales than|no quantized layer '0'"):
+                use()
+
+    def test_a_weight_that_two_layers_share_is_pulled_once(self) -> None:
+        layers = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+        layers[1].weight = layers[0].weight
+        alone = bitslice.quantize(copy.deepcopy(layers[:1]))
+        bitslice.quantize(layers)
+        assert torch.equal(bitslice.BitSliceL1(layers)(), bitslice.BitSliceL1(alone)())
+
+
 class TestAdcsByLayer:
     def test_a_pattern_gives_each_layer_its_own(self) -> None:
         x = rand(8, 40)

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import update_bn
 
 from bitslice.crossbar.adc import Adc, AdcBits, adcs_of
 from bitslice.crossbar.mapped_layer import MappedLayer
+from bitslice.crossbar.mapping import check_current
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
@@ -77,8 +78,10 @@ def deploy(
         cells: how cells depart from the ideal; None: not at all.
 
     Raises:
-        BitsliceError: if the ADCs are not as many as the slices, or a resolution is not between 1 and 16.
+        BitsliceError: if the ADCs are not as many as the slices, a resolution is not between 1 and 16, or the network
+            has other weights or scales than when it was mapped.
     """
+    check_current(model, layers)
     deployed = copy.deepcopy(model)
     names: dict[int, list[str]] = {}
     for name, module in deployed.named_modules(remove_duplicate=False):  # a layer may be used under several
