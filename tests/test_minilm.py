@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bitslice.book import tables
 from bitslice.book.sources import PACKAGE
 from bitslice.lab import minilm
 
@@ -78,3 +79,18 @@ def test_the_record_is_of_these_sentences_and_says_what_the_page_says(monkeypatc
     assert [kind.name for kind in found.kinds] == list(minilm.KINDS)
     for kind in found.kinds:
         assert all(o <= b for o, b in zip(kind.observed_bits, kind.bound_bits, strict=True))
+
+
+def test_the_tables_and_the_finding_say_what_the_record_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PACKAGE.parent)
+    found = minilm.read()
+    rows = tables.encoder_accuracy(found)
+    assert [row["Network"] for row in rows[:3]] == ["Float", "Quantized, no crossbars", "Ideal ADCs"]
+    assert rows[-1]["Nearest of the same topic (%)"] == f"{found.accuracy['3']:.1f}"
+    first = tables.encoder_layers(found)[0]
+    assert first["B3 set (%)"] == f"{found.kinds[0].density[0]:.2f}"
+    assert first["for any input"] == "6, 7, 8, 8"
+    finding = tables.encoder_finding(found)
+    assert "7 bits change nothing" in finding
+    assert "6 bits keep the mean cosine" in finding
+    assert f"with 3 bits it is {found.cosine['3']:.2f}" in finding
