@@ -19,7 +19,7 @@ def encoder_layers(found: Analysis) -> list[dict[str, Any]]:
 
 
 def encoder_accuracy(found: Analysis) -> list[dict[str, Any]]:
-    """A row a choice of ADCs: how near vectors stay to those in float, and how often the nearest is of the same topic."""
+    """A row a choice of ADCs: how near vectors are to those in float, how often the nearest is of the same topic."""
     names = {"quantized": "Quantized, no crossbars", "ideal": "Ideal ADCs"}
     rows = [
         {
@@ -47,7 +47,7 @@ def encoder_finding(found: Analysis) -> str:
     fewest = min(numbered)
     return (
         "**Finding.** As trained, without any regularizer, the most significant slice is nearly empty: between "
-        f"{min(top):.2f} and {max(top):.1f}% of its cells are set, by the kind of layer. Yet columns of 128 wordlines ask for "
-        f"more than the claimed ADCs: {lossless} bits change nothing on these sentences, {least} bits keep the mean cosine "
-        f"within 0.01, and with {fewest} bits it is {numbered[fewest]:.2f}."
+        f"{min(top):.2f} and {max(top):.1f}% of its cells are set, by the kind of layer. Yet columns of 128 wordlines ask "
+        f"for more than the claimed ADCs: {lossless} bits change nothing on these sentences, {least} bits keep the mean "
+        f"cosine within 0.01, and with {fewest} bits it is {numbered[fewest]:.2f}."
     )
