@@ -47,7 +47,7 @@ def encoder_finding(found: Analysis) -> str:
     fewest = min(numbered)
     return (
         "**Finding.** As trained, without any regularizer, the most significant slice is nearly empty: between "
-        f"{min(top):.2f} and {max(top):.1f}% of its cells are set, by the kind of layer. Yet columns of 128 wordlines ask "
-        f"for more than the claimed ADCs: {lossless} bits change nothing on these sentences, {least} bits keep the mean "
-        f"cosine within 0.01, and with {fewest} bits it is {numbered[fewest]:.2f}."
+        f"{min(top):.2f} and {max(top):.1f}% of its cells are set, by the kind of layer. Yet columns of 128 wordlines "
+        f"ask for more than the claimed ADCs: {lossless} bits change nothing on these sentences, {least} bits keep the "
+        f"mean cosine within 0.01, and with {fewest} bits it is {numbered[fewest]:.2f}."
     )
