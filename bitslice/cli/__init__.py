@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bitslice import __version__
-from bitslice.cli import crossbar, fetch, notebook, results, train
+from bitslice.cli import crossbar, fetch, notebook, results, train, zoo
 from bitslice.errors import BitsliceError
 
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="bitslice", description="Bit-slice sparsity for ReRAM accelerators, reproduced.")
     top.add_argument("--version", action="version", version=f"bitslice {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (fetch, train, results, crossbar, notebook):
+    for command in (fetch, train, results, crossbar, notebook, zoo):
         command.add(commands)
     return top
 
