@@ -8,14 +8,14 @@ PROFILE ?= quick# smoke, quick, cpu, long or paper: how long experiments train
 EXPERIMENT ?= mnist# what `make reproduce` trains
 SCHEDULER ?= local# local or slurm: where jobs run, see profiles/
 PORT ?= 8000# of `make serve`
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON ?= python3 python3.13 python3.12 python3.11# the first one that will do makes the environment
 
 BIN := .venv/bin
 READY := .venv/.ready
 BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SNAKEMAKE = snakemake --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
+# A run that was killed holds nobody up (see bitslice/book/engine.py).
+SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
 
 .PHONY: help book test figures reproduce crossbar zoo serve bench lock format clean
 
@@ -65,12 +65,21 @@ format: $(READY) ## Format the code
 clean: ## Remove everything generated but the environment and the data
 	@rm -rf build figures .snakemake
 
+# Scripts in an environment name its folder, and a failure in the middle leaves one without pip: then it is made anew.
+ifneq ($(shell [ -x $(BIN)/python ] && [ -x $(BIN)/pip ] && grep -sqF " $(CURDIR)/.venv" .venv/pyvenv.cfg && echo fit),fit)
+.PHONY: .venv/pyvenv.cfg
+endif
+.venv/pyvenv.cfg:
+	@rm -rf .venv
+	@for python in $(PYTHON); do \
+	  "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	  "$$python" -m venv .venv && exit 0; rm -rf .venv; done; \
+	  echo "bitslice needs Python 3.11 or newer with its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1
+
 # uv installs the lock file much faster than pip; its own pin and hashes stand in the same file.
 # The kernels in C are compiled with the package.
-$(READY): requirements.lock pyproject.toml $(wildcard bitslice/native/*.[ch])
-	@[ -n "$(PYTHON)" ] || { echo "bitslice needs Python 3.11 or newer" >&2; exit 1; }
+$(READY): .venv/pyvenv.cfg requirements.lock pyproject.toml $(wildcard bitslice/native/*.[ch])
 	@echo "Installing the environment into .venv (once)"
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/^[^ ]*==/{/^uv==/p;/^ /p}' requirements.lock > .venv/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from bitslice.book.sources import closure, notebook_sources
-from bitslice.crossbar import RowOrder, adc_word
+from bitslice.crossbar import RowOrder
 from bitslice.lab import records
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.experiments import EXPERIMENTS, run_name
-from bitslice.lab.plans import planned
+from bitslice.lab.plans import options, planned
 from bitslice.lab.words import Method, Profile
 
 EXPERIMENT = config.get("experiment", "mnist")
@@ -108,18 +108,6 @@ def figure_files(notebook):
     return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
 
 
-def options(wildcards):
-    """Command-line options of a planned run."""
-    config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
-    words = [f"--method {config.method.value} --seed {config.seed}"]
-    if config.alpha is not None:
-        words.append(f"--alpha {config.alpha!r}")
-    if stage := config.adapt:
-        words.append(f"--adc-bits {','.join(map(adc_word, stage.adc_bits))} --row-order {stage.row_order.value}")
-        words.append(f"--headroom {stage.headroom}")
-    return " ".join(words)
-
-
 def start(wildcards):
     """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
     config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
@@ -198,7 +186,7 @@ rule finetune:
     wildcard_constraints:
         name=r"(?!quantized-s\d)[a-z0-9.-]+",
     params:
-        options=options,
+        options=lambda w: options(planned(w.experiment, Profile(w.profile))[w.name]),
     threads: lambda w: THREADS.get(w.experiment, 8)
     resources:
         mem_mb=6000,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bitslice.errors import BitsliceError as BitsliceError
     from bitslice.fixed_point import FixedPoint as FixedPoint
     from bitslice.fixed_point import Rounding as Rounding
+    from bitslice.onnx_export import export_onnx as export_onnx
     from bitslice.overview import summary as summary
     from bitslice.proximal import charge_slices as charge_slices
     from bitslice.quantizer import leave_headroom as leave_headroom
@@ -40,6 +41,7 @@ _HOME = {
     "FixedPoint": "fixed_point",
     "Rounding": "fixed_point",
     "calibrate": "calibration",
+    "export_onnx": "onnx_export",
     "leave_headroom": "quantizer",
     "prune": "quantizer",
     "quantize": "quantizer",

@@ -94,7 +94,7 @@ class Regularizer:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.tensors = list(quantized_tensors(model))
+        self.tensors = list({id(t.original): t for t in quantized_tensors(model)}.values())  # shared ones count once
         if not self.tensors:
             raise BitsliceError(f"{type(self).__name__} needs a quantized model: call bitslice.quantize(model) first")
         self.parameters = sum(tensor.original.numel() for tensor in self.tensors)

@@ -5,6 +5,7 @@ Every test stands for a kind of input that people have tried; ``x`` is small, th
 
 import copy
 import io
+import json
 import pickle
 import warnings
 from collections.abc import Callable
@@ -23,6 +24,11 @@ from bitslice import BitsliceError, crossbar
 from bitslice.attention import Attention
 from bitslice.crossbar import Adc, Crossbar, SignedInputs, Simulation, adcs, map_codes
 from bitslice.fixed_point import FixedPoint
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -354,9 +360,7 @@ class TestScalesCannotBeRuined:
     def test_averaging_networks_before_a_scale_exists(self) -> None:
         model = bitslice.quantize(nn.Sequential(nn.Linear(4, 4)))
         average = AveragedModel(model)
-        with pytest.raises(
-            BitsliceError, match=r"has no scale yet: call bitslice\.calibrate"
-        ):
+        with pytest.raises(BitsliceError, match=r"has no scale yet: call bitslice\.calibrate"):
             average.eval()(rand(8, 4))
         model(rand(8, 4))
         average.update_parameters(model)
@@ -683,6 +687,33 @@ class TestWrappers:
         assert all(torch.equal(p.grad, e) for p, e in zip(model.parameters(), expected, strict=True))
 
 
+class TestWhatWasMappedIsStillThere:
+    @pytest.mark.parametrize("change", ["weights", "scales", "inputs", "network"])
+    def test_or_it_is_said_by_name(self, change: str) -> None:
+        x = rand(8, 4)
+        model = ready(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), x)
+        mapped = crossbar.map_network(model, x)
+        if change == "weights":
+            with torch.no_grad():
+                model[0].parametrizations.weight.original[0, 0] += 0.1
+        elif change == "scales":
+            bitslice.leave_headroom(model, 1)
+        elif change == "inputs":
+            bitslice.calibrate(model, [4 * x])
+        else:
+            model = ready(nn.Sequential(nn.Sequential(nn.Linear(4, 4))), x)
+        for use in (lambda: crossbar.deploy(model, mapped), lambda: crossbar.bitline_sums(model, mapped, x)):
+            with pytest.raises(BitsliceError, match=r"'0' has other weights or scales than|no quantized layer '0'"):
+                use()
+
+    def test_a_weight_that_two_layers_share_is_pulled_once(self) -> None:
+        layers = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+        layers[1].weight = layers[0].weight
+        alone = bitslice.quantize(copy.deepcopy(layers[:1]))
+        bitslice.quantize(layers)
+        assert torch.equal(bitslice.BitSliceL1(layers)(), bitslice.BitSliceL1(alone)())
+
+
 class TestAdcsByLayer:
     def test_a_pattern_gives_each_layer_its_own(self) -> None:
         x = rand(8, 40)
@@ -728,6 +759,57 @@ class TestForeignCodes:
     def test_that_fit_no_word_are_refused(self, codes: Tensor, options: dict[str, Any], message: str) -> None:
         with pytest.raises(BitsliceError, match=message):
             map_codes(codes, **options)
+
+
+class TestExport:
+    def test_the_file_holds_every_weight_and_its_place(self, tmp_path: Path) -> None:
+        x = signed(2, 4, 6, 6)
+        model = ready(nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Flatten(), nn.Linear(216, 3)), x)
+        layers = crossbar.map_network(model, x, Crossbar(rows=16, row_order=crossbar.RowOrder.SPREAD))
+        crossbar.export_slices(layers, tmp_path / "slices.npz")
+        with np.load(tmp_path / "slices.npz", allow_pickle=False) as archive:
+            arrays = dict(archive)
+        listed = json.loads(str(arrays["layers"]))
+        assert [(entry["name"], entry.get("kernel")) for entry in listed] == [
+            ("0", [3, 3]),
+            ("2", None),
+        ]
+        for layer, tensor in zip(layers, bitslice.quantized_tensors(nn.Sequential(model[0], model[2])), strict=False):
+            levels = torch.from_numpy(arrays[f"{layer.name}/levels"]).long()
+            codes = sum((levels[:, 0, k] - levels[:, 1, k]) << 2 * k for k in range(4))
+            assert torch.equal(codes, layer.codes.long())
+            tiles = arrays[f"{layer.name}/tiles"]
+            assert tiles.shape == (layer.row_tiles, 16)
+            assert sorted(tiles[tiles >= 0].tolist()) == list(range(layer.wordlines))
+            assert arrays[f"{layer.name}/step"] == layer.step.numpy()
+            assert tensor.quantizer.bits == 8
+
+
+class TestOnnx:
+    @pytest.mark.parametrize("bits", [7, 8])
+    def test_predicts_the_same_from_words_of_quantizers(self, tmp_path: Path, bits: int) -> None:
+        onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+        x = signed(6, 2, 5, 5)
+        model = nn.Sequential(nn.Conv2d(2, 300, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2700, 4))
+        model = ready(model, x, bits=bits, activation_bits=bits)
+        bitslice.export_onnx(model, x[:2], tmp_path / "network.onnx")
+        graph = onnx.load(tmp_path / "network.onnx").graph
+        kinds = [node.op_type for node in graph.node]
+        assert (kinds.count("QuantizeLinear"), "Round" in kinds) == (2, False)
+        words = {each.name: each for each in graph.initializer if each.name.endswith(("_zero", "_codes"))}
+        assert {each.data_type for each in words.values()} == {
+            getattr(onnx.TensorProto, "INT8" if bits == 7 else "INT16")
+        }
+        (weight,) = (onnx.numpy_helper.to_array(each) for each in words.values() if list(each.dims) == [4, 2700])
+        assert np.array_equal(weight, list(bitslice.quantized_tensors(model))[2].codes().numpy())
+        session = runtime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+        for images in (x, 3 * signed(20, 2, 5, 5, seed=3)):  # beyond the scales, where codes end
+            found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: images.numpy()})[0])
+            assert torch.equal(found, model(images))
+
+    def test_needs_a_quantized_network(self, tmp_path: Path) -> None:
+        with pytest.raises(BitsliceError, match="needs a quantized model"):
+            bitslice.export_onnx(nn.Linear(2, 2), rand(2, 2), tmp_path / "x.onnx")
 
 
 def test_sums_beyond_two_bytes_are_counted_the_same_with_and_without_the_kernel() -> None:

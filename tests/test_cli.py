@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from bitslice.cli import main
+from bitslice.lab import project, records
 from bitslice.lab.data import DATA_SETS
+from bitslice.lab.project import CHECKOUT
 from bitslice.lab.records import read
 from bitslice.lab.words import Method
 from tests.conftest import Trained
@@ -46,8 +49,10 @@ class TestTrain:
             ),
             (["mnist", "--method", "bl1", "--input-scaling", "log"], ["'log'", "unit, normalized"]),
             (["mnist", "--method", "bl1", "--alpha", "-1"], ["alpha must be a finite number", "-1"]),
+            (["mnist", "--method", "bl1", "--alpha", "-1e-3"], ["alpha must be a finite number", "-0.001"]),
             (["mnist", "--method", "bl1", "--alpha", "nan"], ["alpha must be a finite number", "nan"]),
             (["mnist", "--method", "l1", "--alpha", "inf"], ["alpha must be a finite number", "inf"]),
+            (["mnist", "--method", "l1", "--alpha", "-inf"], ["alpha must be a finite number", "inf"]),
             (["mnist", "--method", "l1", "--alpha=-inf"], ["alpha must be a finite number", "inf"]),
             (["mnist", "--method", "bl1", "--alpha", "much"], ["--alpha", "'much'"]),
             (["mnist", "--method", "pruned", "--alpha", "1"], ["pruned has no regularizer"]),
@@ -152,8 +157,23 @@ class TestResults:
         _, errors = listing.communicate()
         assert (listing.returncode, errors) == (0, b"")
 
-    def test_folder_of_released_records_is_the_default(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert_refused(capsys, ["results"], "no records below results")
+    def test_released_records_are_the_default_from_any_folder(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["results", "--json"]) == 0
+        paths = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
+        assert str(CHECKOUT / "results/mnist/bl1-s0.json") in paths
+
+    def test_records_here_come_before_those_of_the_checkout(
+        self, capsys: pytest.CaptureFixture[str], trained: Trained
+    ) -> None:
+        Path("results").symlink_to(trained.folder)
+        assert main(["results"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 5
+
+    def test_without_released_records_one_line_says_where_they_were_looked_for(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(project, "CHECKOUT", tmp_path / "site-packages")
+        assert_refused(capsys, ["results"], f"no records below results (seen from {tmp_path})")
 
     def test_missing_folder_gets_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert_refused(capsys, ["results", "nowhere", "--json"], "no records below nowhere")
@@ -174,8 +194,8 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     out = capsys.readouterr().out
-    for command in ("fetch", "train", "results", "notebook"):
-        assert f"\n    {command} " in out
+    for command in ("fetch", "train", "results", "provenance", "crossbar", "zoo", "notebook", "doctor"):
+        assert re.search(rf"^    {command}\s", out, flags=re.MULTILINE)
 
 
 def test_module_runs_as_a_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +218,17 @@ def test_package_and_help_do_not_wait_for_torch(arguments: list[str]) -> None:
     assert "bitslice" in imported
     for heavy in ("torch", "numpy", "matplotlib"):
         assert f" {heavy}\n" not in imported
+
+
+def test_a_released_record_of_the_checkout_is_never_overwritten_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(records, "CHECKOUT", tmp_path / "checkout")
+    record = tmp_path / "checkout/results/mnist/bl1-s0.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("released")
+    assert_refused(capsys, ["train", "mnist", "--method", "bl1", "--out", str(record.parent)], "is a released record")
+    assert record.read_text() == "released"
 
 
 def test_a_released_record_is_never_overwritten(

@@ -21,6 +21,7 @@ from torchvision.datasets import MNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from bitslice.errors import BitsliceError
+from bitslice.lab import project
 from bitslice.lab.data import data_folder, download, mnist
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -294,8 +295,25 @@ class TestFetch:
             mnist.MNIST.fetch(tmp_path / "data")
 
 
-def test_data_lies_in_the_working_directory_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_lies_in_the_working_directory_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BITSLICE_DATA", raising=False)
+    monkeypatch.setattr(project, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path)
+    assert data_folder() == Path("data")
+    monkeypatch.setenv("BITSLICE_DATA", "elsewhere")
+    assert data_folder() == Path("elsewhere")
+
+
+def test_data_of_the_checkout_serve_any_folder_without_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BITSLICE_DATA", raising=False)
+    checkout = tmp_path / "checkout"
+    for folder in ("notebooks", "data"):
+        (checkout / folder).mkdir(parents=True)
+    (checkout / "pyproject.toml").touch()
+    monkeypatch.setattr(project, "CHECKOUT", checkout)
+    monkeypatch.chdir(tmp_path)
+    assert data_folder() == checkout / "data"
+    (tmp_path / "data").mkdir()
     assert data_folder() == Path("data")
 
 

@@ -59,10 +59,39 @@ def test_the_book_alone_writes_into_the_books_figures(monkeypatch: pytest.Monkey
 
 def test_equal_figures_give_equal_files(page: Page, tmp_path: Path) -> None:
     contents = []
-    for name in ("a", "b"):
-        page.show(regularizer.value_and_pull(), name, "same")
-        contents.append((tmp_path / f"{name}.svg").read_bytes())
+    for _ in range(2):
+        page.show(regularizer.value_and_pull(), "a", "same")
+        contents.append([(tmp_path / f"a.{suffix}").read_bytes() for suffix in ("svg", "pdf", "png")])
     assert contents[0] == contents[1]
+
+
+def clipped(left: float) -> Figure:
+    """A line and a picture, clipped by a circle and by axes that begin at ``left``."""
+    figure = plt.figure()
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((left, 0.1, 0.8, 0.8))
+    (line,) = axes.plot([0, 1], [0, 1])
+    picture = axes.imshow(np.eye(4), extent=(0, 1, 0, 1))
+    for artist in (line, picture):
+        artist.set_clip_path(plt.Circle((0.5, 0.5), 0.3, transform=axes.transData))
+    axes.plot([0, 1], [1, 0])
+    return figure
+
+
+def test_clip_paths_are_named_the_same_wherever_objects_lie_and_however_the_layout_rounds(
+    page: Page, tmp_path: Path
+) -> None:
+    contents, kept = [], []
+    for left in (0.123, 0.123 + 1e-14):
+        kept.append(clipped(left))
+        shown = page.show(kept[-1], "a", "same")
+        contents.append(((tmp_path / "a.svg").read_text(), shown.svg))
+    assert contents[0] == contents[1]
+    for text in contents[0]:
+        paths = re.findall(r'<clipPath id="([^"]+)"', text)
+        assert paths == [f"a-clip{place}" for place in range(1, len(paths) + 1)]
+        assert len(paths) >= 2
+        assert set(re.findall(r'clip-path="url\(#([^"]+)\)"', text)) == set(paths)
 
 
 def test_many_records_are_folded_away() -> None:

@@ -1,6 +1,12 @@
 """Notebooks: clean sources, typed parameters, and a runner that refuses what does not fit."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from operator import ne
 from pathlib import Path
 
@@ -10,8 +16,9 @@ import pytest
 
 from bitslice.book import notebooks
 from bitslice.book.sources import PACKAGE
-from bitslice.cli import main
+from bitslice.cli import main, parser
 from bitslice.errors import BitsliceError
+from bitslice.lab import project
 
 ROOT = PACKAGE.parent
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -64,6 +71,21 @@ def test_a_value_of_the_wrong_type_is_refused(name: str, value: str, capsys: pyt
     assert f"parameter {name} takes a value of type int" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "value", ["-1", "-.5", "-2.", "-1e-3", "-1.5E+2", "-.5e1", "-1_0", "-inf", "-Infinity", "-nan"]
+)
+def test_negative_numbers_are_values_in_any_notation(value: str) -> None:
+    options = parser().parse_args(["notebook", "adc", "-p", "x", value, "-p", "y", "2"])
+    assert options.parameters == [["x", value], ["y", "2"]]
+    assert isinstance(notebooks.parse("x", value, "float"), float)
+
+
+@pytest.mark.parametrize("value", ["-e", "-1x", "-", "--x", "-infinite"])
+def test_words_with_a_dash_are_no_negative_numbers(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["notebook", "adc", "-p", "rows", value]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_booleans_are_words() -> None:
     assert notebooks.parse("x", "True", "bool") is True
     with pytest.raises(BitsliceError, match="type bool"):
@@ -71,29 +93,117 @@ def test_booleans_are_words() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one small notebook, ``double``, that the runner takes for the project's."""
+def small(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one small notebook, ``double``; the working directory. Temporary files go to ``scratch`` there."""
     cells = [
         nbformat.v4.new_code_cell("x: float = 1.0  # what to double", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("print(2 * x)\nassert x < 100, 'x is too large'"),
+        nbformat.v4.new_code_cell(
+            "import os, pathlib, time\n"
+            "print(os.getcwd(), os.environ.get('BITSLICE_FIGURES'), os.environ.get('BITSLICE_DATA'))\n"
+            "if x < 0:\n    os._exit(1)"
+        ),
+        nbformat.v4.new_code_cell("if x == 0:\n    pathlib.Path('begun').touch()\n    time.sleep(60)"),
     ]
     book = nbformat.v4.new_notebook(
         cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     )
-    nbformat.write(book, tmp_path / "double.ipynb")
-    monkeypatch.setattr(notebooks, "SOURCES", tmp_path)
-    return tmp_path
+    folder = tmp_path_factory.mktemp("p")  # short, for sockets
+    for name in ("notebooks", "scratch"):
+        (folder / name).mkdir()
+    (folder / "pyproject.toml").touch()
+    nbformat.write(book, folder / "notebooks/double.ipynb")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TMPDIR", str(folder / "scratch"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
+
+
+def left_behind(folder: Path) -> set[str]:
+    """What a notebook left in a project beside its own output."""
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return found - {"notebooks/double.ipynb", "pyproject.toml", "begun"} | {
+        path.name for path in (folder / "scratch").iterdir()
+    }
+
+
+def bitslice(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "bitslice", *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def test_a_notebook_runs_with_other_parameters(small: Path) -> None:
-    output = notebooks.run("double", {"x": "21"}, small / "out" / "double.ipynb")
+    output = notebooks.run("double", {"x": "21"}, Path("out/double.ipynb"))
     cells = nbformat.read(output, as_version=4).cells
-    assert cells[-1].outputs[0].text == "42.0\n"
+    assert cells[2].outputs[0].text == "42.0\n"
     assert "hide-input" in cells[0].metadata.tags
     assert "remove-input" in cells[1].metadata.tags
+    assert left_behind(small) == {"out/double.ipynb"}
+
+
+def test_a_notebook_of_the_checkout_runs_from_any_folder_and_writes_there(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "CHECKOUT", small)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()  # anybody has such a folder
+    monkeypatch.delenv("BITSLICE_FIGURES", raising=False)
+    monkeypatch.setenv("BITSLICE_DATA", "images")
+    output = notebooks.run("double", {"x": "1"})
+    assert output == Path("build/notebooks/double.ipynb")
+    text = "".join(nbformat.read(output, as_version=4).cells[3].outputs[0].text).split()
+    assert text == [str(small), str(tmp_path / "build/notebooks/figures"), str(tmp_path / "images")]
+    assert left_behind(small) == set()
+    assert (os.environ.get("BITSLICE_FIGURES"), os.environ["BITSLICE_DATA"]) == (None, "images")
+
+
+def test_without_a_project_one_line_says_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project, "CHECKOUT", tmp_path / "site-packages")
+    monkeypatch.chdir(tmp_path)
+    assert main(["notebook", "adc"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"neither {tmp_path} nor {tmp_path}/site-packages" in error
+    assert "pyproject.toml" in error
 
 
 def test_a_failing_cell_is_one_line_and_leaves_no_file(small: Path) -> None:
     with pytest.raises(BitsliceError, match="notebook double, cell 3: AssertionError: x is too large"):
-        notebooks.run("double", {"x": "1000"}, small / "out" / "double.ipynb")
-    assert not list((small / "out").iterdir())
+        notebooks.run("double", {"x": "1000"}, Path("out/double.ipynb"))
+    assert left_behind(small) == set()
+
+
+def test_a_kernel_that_dies_is_one_line_and_leaves_no_file(small: Path) -> None:
+    with pytest.raises(BitsliceError, match="notebook double was ended: its kernel is gone"):
+        notebooks.run("double", {"x": "-1"})
+    assert left_behind(small) == set()
+
+
+def test_notebooks_run_side_by_side(small: Path) -> None:
+    runs = [bitslice("notebook", "double", "-p", "x", str(x), "--out", f"out/{x}.ipynb") for x in (1, 2, 3)]
+    for run in runs:
+        errors = run.communicate()[1]
+        assert run.returncode == 0, errors
+    for x in (1, 2, 3):
+        assert nbformat.read(small / f"out/{x}.ipynb", as_version=4).cells[2].outputs[0].text == f"{2 * x}.0\n"
+    assert left_behind(small) == {"out/1.ipynb", "out/2.ipynb", "out/3.ipynb"}
+
+
+def test_a_notebook_that_is_ended_leaves_no_file(small: Path) -> None:
+    run = bitslice("notebook", "double", "-p", "x", "0")
+    while not Path("begun").exists():
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.terminate()
+    run.communicate()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert left_behind(small) == set()
+
+
+def test_sockets_have_short_paths_wherever_temporary_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 25)))
+    with notebooks.local_kernel() as settings:
+        assert len(f"{settings.AsyncKernelManager.ip}-12") <= notebooks.SOCKET_PATH
+        assert Path(settings.AsyncKernelManager.ip).parent.is_dir()
+    assert not Path(settings.AsyncKernelManager.ip).parent.exists()

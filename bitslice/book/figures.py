@@ -7,7 +7,6 @@ reads in the light and in the dark theme.
 
 import html
 import io
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,16 +17,11 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bitslice.book.folders import figures_folder
 from bitslice.files import atomic_write
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
-
-FOLDER_VARIABLE = "BITSLICE_FIGURES"
-"""Environment variable that names the folder of the figures' files; the book's build sets it to ``figures``."""
-
-ELSEWHERE = Path("build/notebooks/figures")
-"""Where they go without it, so that a notebook run with other parameters leaves the book's figures alone."""
 
 INK = "#1b1c1d"
 """Colour of text, axes and reference lines; nothing else may have it, since it follows the page's theme in the book."""
@@ -75,12 +69,12 @@ class Page:
     Args:
         notebook: its name, as in ``notebooks/NAME.ipynb``.
         parameters: the notebook's parameters, as they are.
-        folder: where the figures' files go; None: as :data:`FOLDER_VARIABLE` says.
+        folder: where the figures' files go; None: as :func:`bitslice.book.folders.figures_folder` says.
     """
 
     def __init__(self, notebook: str, folder: Path | None = None, **parameters: Any) -> None:
         self.notebook = notebook
-        self.folder = folder or Path(os.environ.get(FOLDER_VARIABLE, ELSEWHERE))
+        self.folder = folder or figures_folder()
         self.parameters = parameters
         use_style()
 
@@ -93,15 +87,15 @@ class Page:
             caption: plain text; also the alternative text of the picture.
             records: what the figure was drawn from: runs, or files of other results.
         """
-        stamps: dict[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-        for suffix, metadata in stamps.items():
+        with atomic_write(self.folder / f"{name}.svg") as path:
+            path.write_text(svg(figure, name, facecolor="white"))
+        for suffix, metadata in {"pdf": {"CreationDate": None}, "png": {}}.items():
             with atomic_write(self.folder / f"{name}.{suffix}") as path:
                 figure.savefig(path, format=suffix, dpi=200, facecolor="white", metadata=metadata)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=stamps["svg"])
+        text = svg(figure, name, transparent=True)
         plt.close(figure)
         paths = [record.path if isinstance(record, Record) else record for record in records]
-        return Shown(name, inline_svg(text.getvalue(), caption), self.caption(name, caption, paths))
+        return Shown(name, inline_svg(text, caption), self.caption(name, caption, paths))
 
     def caption(self, name: str, caption: str, records: list[Path]) -> str:
         """Caption as HTML: text, then links to files, notebook and records."""
@@ -138,6 +132,26 @@ def record_links(records: list[Path]) -> str:
     if len(records) <= 4:
         return f"records {links}"
     return f"<details><summary>{len(records)} records</summary>{links}</details>"
+
+
+def svg(figure: Figure, name: str, **options: Any) -> str:
+    """A figure as SVG, the same text for the same picture; ``options`` are those of ``Figure.savefig``."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None}, **options)
+    return name_clip_paths(text.getvalue(), name)
+
+
+def name_clip_paths(text: str, name: str) -> str:
+    """An SVG whose clip paths are named after the figure and their order.
+
+    Their names by matplotlib follow coordinates to the last bit, and the layout's last bits differ from run to run.
+
+    >>> name_clip_paths('<g clip-path="url(#p6a)"/><clipPath id="p6a"/><path fill="url(#h1)"/>', "idea")
+    '<g clip-path="url(#idea-clip1)"/><clipPath id="idea-clip1"/><path fill="url(#h1)"/>'
+    """
+    found = re.findall(r'<clipPath id="(\w+)"', text)
+    names = {old: f"{name}-clip{place}" for place, old in enumerate(found, start=1)}
+    return re.sub(r'(?<=id=")\w+|(?<=url\(#)\w+', lambda old: names.get(old[0], old[0]), text)
 
 
 def inline_svg(text: str, title: str) -> str:

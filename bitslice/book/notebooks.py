@@ -1,30 +1,41 @@
 """Running the project's notebooks with other parameters; unlike papermill alone, what does not fit is refused."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from traitlets.config import Config
 
+from bitslice.book.folders import kept_in_place
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
 from bitslice.lab.names import by_name
-
-SOURCES = Path("notebooks")
-"""The notebooks, relative to the project's root."""
+from bitslice.lab.project import root
 
 EXECUTED = Path("build/notebooks")
-"""Where executed notebooks go unless told otherwise."""
+"""Where executed notebooks go unless told otherwise, relative to the working directory."""
 
 
-class _LocalKernel(AsyncKernelManager):
-    """A kernel reached through files instead of TCP ports: nothing listens, and parallel kernels cannot collide."""
+SOCKET_PATH = 100
+"""Most characters in the path of a Unix socket: systems allow 103 (macOS) or 107 (Linux)."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.transport = "ipc"
+
+@contextmanager
+def local_kernel() -> Iterator[Config]:
+    """Settings of a kernel reached through sockets in a temporary folder of its own, which goes with the kernel.
+
+    Nothing listens on TCP, and parallel kernels cannot collide; the default would be names in the working directory.
+    """
+    parent = tempfile.gettempdir()
+    longest = len(str(Path(parent, "bitslice-12345678", "socket-12")))
+    with tempfile.TemporaryDirectory(prefix="bitslice-", dir=parent if longest <= SOCKET_PATH else "/tmp") as folder:
+        place = {"ip": f"{folder}/socket", "connection_file": f"{folder}/kernel.json"}
+        yield Config(AsyncKernelManager={"transport": "ipc", **place})
 
 
 Value = int | float | str | bool
@@ -34,9 +45,9 @@ def source(name: str) -> Path:
     """The notebook called ``name``.
 
     Raises:
-        BitsliceError: naming the notebooks there are.
+        BitsliceError: naming the notebooks there are, or if there is no project (:func:`bitslice.lab.project.root`).
     """
-    return by_name("notebook", {path.stem: path for path in sorted(SOURCES.glob("*.ipynb"))}, name)
+    return by_name("notebook", {path.stem: path for path in sorted((root() / "notebooks").glob("*.ipynb"))}, name)
 
 
 def parse(name: str, text: str, kind: str) -> Value:
@@ -75,7 +86,9 @@ def parameters(name: str, given: Mapping[str, str]) -> dict[str, Value]:
 
 
 def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path:
-    """Execute a notebook from the project's root and write it, with its outputs, in one step.
+    """Execute a notebook in the project's folder and write it, with its outputs, in one step.
+
+    What it writes, its figures too, goes to the working directory.
 
     Args:
         name: as in ``notebooks/NAME.ipynb``.
@@ -91,16 +104,18 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
     values = parameters(name, given)
     output = output or EXECUTED / f"{name}.ipynb"
     try:
-        with atomic_write(output) as path:
+        with atomic_write(output) as path, local_kernel() as settings, kept_in_place():
             papermill.execute_notebook(
                 str(source(name)),
                 str(path),
                 parameters=values,
                 kernel_name="python3",
-                cwd=".",
-                kernel_manager_class=_LocalKernel,
+                cwd=str(root()),
+                config=settings,
             )
             fold_parameters(path)
+    except DeadKernelError as error:
+        raise BitsliceError(f"notebook {name} was ended: its kernel is gone") from error
     except papermill.PapermillExecutionError as error:
         raise BitsliceError(f"notebook {name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from error
     return output

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -19,7 +20,8 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-def imported(code: str) -> set[Path]:
+@cache
+def imported(code: str) -> frozenset[Path]:
     """The library's files that Python ``code`` imports directly."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(code)):
@@ -28,17 +30,17 @@ def imported(code: str) -> set[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {path for path in map(module_file, names) if path is not None}
+    return frozenset(path for path in map(module_file, names) if path is not None)
 
 
 def closure(code: str) -> list[str]:
     """The library's files that ``code`` imports, directly or not, sorted; with a module, the C beside it.
 
-    >>> closure("from bitslice import slices")[-2:]
-    ['bitslice/regularizers.py', 'bitslice/slices.py']
+    >>> closure("import bitslice.slices")
+    ['bitslice/errors.py', 'bitslice/slices.py']
     """
     seen: set[Path] = set()
-    waiting = imported(code)
+    waiting = set(imported(code))
     while waiting:
         path = waiting.pop()
         seen.add(path)

@@ -2,17 +2,27 @@
 
 import argparse
 import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from bitslice import __version__
-from bitslice.cli import crossbar, fetch, notebook, results, train, zoo
+from bitslice.cli import crossbar, doctor, fetch, notebook, provenance, results, train, zoo
 from bitslice.errors import BitsliceError
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line too."""
+    """An argument parser whose errors are one line too, and which takes every negative number for a value."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # By itself argparse knows -1 and -0.5, and takes -1e-3 for an option.
+        self._negative_number_matcher = re.compile(
+            r"-((\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[-+]?\d+)?|inf(inity)?|nan)$", re.IGNORECASE
+        )
 
     def error(self, message: str) -> NoReturn:
         raise BitsliceError(f"{message} (see {self.prog} --help)")
@@ -23,16 +33,32 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="bitslice", description="Bit-slice sparsity for ReRAM accelerators, reproduced.")
     top.add_argument("--version", action="version", version=f"bitslice {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (fetch, train, results, crossbar, notebook, zoo):
+    for command in (fetch, train, results, provenance, crossbar, zoo, notebook, doctor):
         command.add(commands)
     return top
 
 
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Within it SIGTERM ends the process as an exception does, so that temporary files and kernels go with it."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status."""
+    status: int | None
     try:
         options = parser().parse_args(arguments)
-        options.run(options)
+        with _tidy_end():
+            status = options.run(options)
         sys.stdout.flush()  # here, where a reader that has gone is no error
     except BitsliceError as error:
         print(f"bitslice: {' '.join(str(error).split())}", file=sys.stderr)
@@ -44,4 +70,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("bitslice: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    return 0
+    return status or 0

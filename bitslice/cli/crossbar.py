@@ -3,12 +3,13 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitslice.errors import BitsliceError
 
 if TYPE_CHECKING:  # importing torch takes longer than --help
-    from bitslice.crossbar import Crossbar
+    from bitslice.crossbar import AdcChoice, Crossbar
 
 
 def add(commands: Any) -> None:
@@ -17,7 +18,8 @@ def add(commands: Any) -> None:
     verbs = crossbar.add_subparsers(dest="verb", required=True, metavar="VERB")
     report = verbs.add_parser("report", help="bitline sums, and accuracy and cost of ADC resolutions")
     tolerance = verbs.add_parser("tolerance", help="accuracy with cells that are not ideal")
-    for verb in (report, tolerance):
+    export = verbs.add_parser("export", help="write cell levels and where they lie, for other simulators")
+    for verb in (report, tolerance, export):
         verb.add_argument(
             "network", metavar="RUN", help="a run's record, or package.module:function giving (model, images, labels)"
         )
@@ -27,15 +29,18 @@ def add(commands: Any) -> None:
         verb.add_argument("--dac-bits", type=int, default=1, help="input bits a cycle (default 1)")
         verb.add_argument("--signed-inputs", default="two_phase", help="two_phase (default) or offset")
         verb.add_argument("--row-order", default="consecutive", help="consecutive (default) or spread")
-        verb.add_argument("--images", type=int, help="test images (default: all)")
-        verb.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-        verb.add_argument("--json", action="store_true", help="print JSON")
+        if verb is not export:
+            verb.add_argument("--images", type=int, help="test images (default: all)")
+            verb.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+            verb.add_argument("--json", action="store_true", help="print JSON")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="the file, as the API page says")
+    export.set_defaults(run=run_export)
     report.add_argument(
         "--adc-bits",
         action="append",
         metavar="B0,B1,B2,B3",
-        help="resolutions, least significant slice first, or ideal; 3x2: 3 bits with a step of 2; repeatable "
-        "(default: a list from 8 to 2)",
+        help="resolutions, least significant slice first, or ideal; 3x2: 3 bits with a step of 2; or a JSON file of "
+        "settings by layers' names and patterns; repeatable (default: a list from 8 to 2)",
     )
     report.add_argument("--headroom", type=int, default=0, help="highest bits of a weight left 0 (default 0)")
     report.add_argument("--observed-images", type=int, default=200, help="images for bitline sums (default 200)")
@@ -68,18 +73,25 @@ def _crossbar(options: argparse.Namespace) -> "Crossbar":
     return Crossbar(*geometry, signed_inputs=signed, row_order=order)
 
 
+def _adcs(text: str) -> "AdcChoice":
+    """ADCs from the command line: words, or a JSON file of settings by layer."""
+    from bitslice.crossbar.adc import adc_setting, from_json
+    from bitslice.files import read_json
+
+    return read_json(Path(text), "choice of ADCs", from_json) if text.endswith(".json") else adc_setting(text)
+
+
 def run_report(options: argparse.Namespace) -> None:
     """Carry out ``report``."""
     import torch
 
     from bitslice.costs.designs import anchored
     from bitslice.costs.models import ADC_MODELS
-    from bitslice.crossbar import adc_setting
     from bitslice.lab.names import by_name
     from bitslice.lab.report import STANDARD, report
     from bitslice.lab.subjects import network_and_images, training_images
 
-    settings = [adc_setting(text) for text in options.adc_bits] if options.adc_bits else STANDARD
+    settings = [_adcs(text) for text in options.adc_bits] if options.adc_bits else STANDARD
     crossbar = _crossbar(options)
     adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
     torch.set_num_threads(_at_least_one("threads", options.threads))
@@ -118,6 +130,17 @@ def run_tolerance(options: argparse.Namespace) -> None:
         model, images, labels, bits, options.seeds, crossbar=crossbar, network=options.network, say=_progress
     )
     print(json.dumps(found.to_dict()) if options.json else "\n".join(found.lines()))
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Carry out ``export``."""
+    from bitslice.crossbar import export_slices, map_network
+    from bitslice.lab.subjects import network_and_images
+
+    model, images, _ = network_and_images(options.network, 100)  # which tell the inputs' signs
+    layers = map_network(model, images, _crossbar(options))
+    export_slices(layers, options.out)
+    print(f"{options.out}: {len(layers)} layers, {sum(layer.arrays for layer in layers)} arrays")
 
 
 def _progress(line: str) -> None:

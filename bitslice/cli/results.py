@@ -9,7 +9,7 @@ from typing import Any
 def add(commands: Any) -> None:
     """Add the command to the parser's."""
     results = commands.add_parser("results", help="list the records below a folder")
-    results.add_argument("folder", type=Path, nargs="?", default=Path("results"), help="default: results")
+    results.add_argument("folder", type=Path, nargs="?", help="default: the released ones, in results")
     results.add_argument("--json", action="store_true", help="one JSON object a line")
     results.set_defaults(run=run)
 

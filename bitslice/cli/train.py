@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bitslice.errors import BitsliceError
+
+if TYPE_CHECKING:  # importing torch takes longer than --help
+    from bitslice.lab.config import Config
 
 
 def add(commands: Any) -> None:
@@ -26,11 +29,10 @@ def add(commands: Any) -> None:
     train.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry it out."""
+def configuration(options: argparse.Namespace) -> "Config":
+    """What the options ask for."""
     from bitslice.crossbar import RowOrder, adc_setting
-    from bitslice.lab import records, training
-    from bitslice.lab.experiments import EXPERIMENTS, adapted, run_name
+    from bitslice.lab.experiments import EXPERIMENTS, adapted
     from bitslice.lab.names import by_name, by_value
     from bitslice.lab.words import InputScaling, Method, Profile
 
@@ -43,9 +45,18 @@ def run(options: argparse.Namespace) -> None:
     if options.adc_bits is not None:
         order = by_value(RowOrder, options.row_order)
         config = adapted(config, adc_setting(options.adc_bits), order, options.headroom)
+    return config
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry it out."""
+    from bitslice.lab import records, training
+    from bitslice.lab.experiments import run_name
+
+    config = configuration(options)
     folder = options.out or records.LIVE / options.experiment / options.profile
     released = folder / f"{run_name(config)}.json"
-    if released.exists() and folder.resolve().is_relative_to(records.RELEASED.resolve()):
+    if records.is_released(released):
         raise BitsliceError(f"{released} is a released record and stays as it is: choose another --out")
     record = training.run(config, folder, options.device, options.threads, compiled=options.compile)
     density = f", mean slice density {record.mean_density:.2f}%" if "density" in record.final else ""

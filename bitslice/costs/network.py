@@ -4,7 +4,7 @@ Every crossbar array has one ADC, which converts the array's used columns one af
 counted: no DACs, arrays, shift-and-add, buffers or wires, and a cycle lasts no longer than its conversions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bitslice.costs.models import AbsoluteAdc
@@ -77,14 +77,17 @@ class NetworkCost:
         return sum(areas) if len(areas) == len(self.layers) else None
 
 
-def network_cost(loads: Iterable[LayerLoad], bits: Sequence[int], adc: AbsoluteAdc) -> NetworkCost:
+def network_cost(
+    loads: Iterable[LayerLoad], bits: Sequence[int] | Mapping[str, Sequence[int]], adc: AbsoluteAdc
+) -> NetworkCost:
     """Cost of a network whose slices are read by ADCs of these resolutions.
 
     Slices are converted side by side, so the slowest of them sets a layer's latency.
 
     Args:
         loads: one a layer.
-        bits: ADC resolution per slice, B0 first. A slice of 0 bits holds no set cell: it has no ADC, costs nothing
+        bits: ADC resolution per slice, B0 first; or that of each layer, by its name. A slice of 0 bits holds no set
+            cell: it has no ADC, costs nothing
             and is never waited for.
         adc: cost model.
 
@@ -98,16 +101,17 @@ def network_cost(loads: Iterable[LayerLoad], bits: Sequence[int], adc: AbsoluteA
     Raises:
         BitsliceError: if a layer has another number of slices, or a resolution is outside the model's range.
     """
-    times = [adc.time(b) if b else 0.0 for b in bits]
-    energies = [adc.energy(b) if b else 0.0 for b in bits]
-    areas = [area for area in (adc.area(b) if b else 0.0 for b in bits) if area is not None]
     layers = []
     for load in loads:
-        if not len(bits) == len(load.arrays) == len(load.conversions):
-            raise BitsliceError(f"layer {load.name} has {len(load.conversions)} slices, but {len(bits)} ADCs are given")
+        own = bits[load.name] if isinstance(bits, Mapping) else bits
+        if not len(own) == len(load.arrays) == len(load.conversions):
+            raise BitsliceError(f"layer {load.name} has {len(load.conversions)} slices, but {len(own)} ADCs are given")
+        times = [adc.time(b) if b else 0.0 for b in own]
+        energies = [adc.energy(b) if b else 0.0 for b in own]
+        areas = [area for area in (adc.area(b) if b else 0.0 for b in own) if area is not None]
         energy = tuple(count * each for count, each in zip(load.conversions, energies, strict=True))
         latency = load.vectors * load.cycles * load.columns * max(times)
-        known = len(areas) == len(bits)
+        known = len(areas) == len(own)
         area = tuple(1e-6 * count * each for count, each in zip(load.arrays, areas, strict=True)) if known else None
         layers.append(LayerCost(load.name, energy, latency, area))
     return NetworkCost(tuple(layers))

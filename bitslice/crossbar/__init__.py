@@ -1,8 +1,19 @@
 """Networks on ReRAM crossbars, simulated bit for bit: mapping, ADCs, statistics, cells that are not ideal."""
 
-from bitslice.crossbar.adc import Adc, AdcBits, AdcSetting, LayerAdcs, adc_setting, adc_word, adcs, setting_name
+from bitslice.crossbar.adc import (
+    Adc,
+    AdcBits,
+    AdcChoice,
+    AdcSetting,
+    LayerAdcs,
+    adc_setting,
+    adc_word,
+    adcs,
+    setting_name,
+)
 from bitslice.crossbar.aware import AdcGradient, through_adcs
 from bitslice.crossbar.drive import digits
+from bitslice.crossbar.export import export_slices
 from bitslice.crossbar.geometry import Crossbar, RowOrder, SignedInputs
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.mapping import map_codes, map_network
@@ -16,6 +27,7 @@ from bitslice.crossbar.unfold import Unfold
 __all__ = [
     "Adc",
     "AdcBits",
+    "AdcChoice",
     "AdcGradient",
     "AdcSetting",
     "BitlineSums",
@@ -35,6 +47,7 @@ __all__ = [
     "bitline_sums",
     "deploy",
     "digits",
+    "export_slices",
     "images_at_a_time",
     "map_codes",
     "map_network",

@@ -1,8 +1,9 @@
 """The ADCs at the bitlines: what they make of a sum, and how a choice of them is written."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,25 +83,50 @@ def adcs(bits: AdcBits, slices: int = 4) -> tuple[Adc, ...]:
     return tuple(n if isinstance(n, Adc) else Adc(n) for n in listed)
 
 
-LayerAdcs = Mapping[str, AdcBits]
-"""As :data:`AdcBits`, by patterns of layers' names as of a shell; the first that fits counts."""
+class LayerAdcs(Mapping[str, AdcBits]):
+    """ADCs by patterns of layers' names, as of a shell; the first that fits a layer counts. Hashable.
 
-
-def adcs_of(layer: str, bits: AdcBits | LayerAdcs, slices: int = 4) -> tuple[Adc, ...]:
-    """ADCs of one layer, by its name.
-
-    >>> [adc.bits for adc in adcs_of("fc", {"conv*": 3, "*": 8}, slices=1)]
-    [8]
-
-    Raises:
-        BitsliceError: as :func:`adcs`; if no pattern fits the layer.
+    >>> LayerAdcs({"fc": 8, "conv*": (3, 3, 3, 1)}).of("conv1")
+    (3, 3, 3, 1)
     """
-    if not isinstance(bits, Mapping):
-        return adcs(bits, slices)
-    for pattern, found in bits.items():
-        if fnmatchcase(layer, pattern):
-            return adcs(found, slices)
-    raise BitsliceError(f"no pattern of {', '.join(bits)} gives layer {layer!r} its ADCs")
+
+    def __init__(self, patterns: Mapping[str, AdcBits]) -> None:
+        self._found: dict[str, AdcBits] = {
+            pattern: bits if bits is None or isinstance(bits, int) else tuple(bits)
+            for pattern, bits in patterns.items()
+        }
+
+    def __getitem__(self, pattern: str) -> AdcBits:
+        return self._found[pattern]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._found.items()))
+
+    def of(self, layer: str) -> AdcBits:
+        """The ADCs of a layer, by its name.
+
+        Raises:
+            BitsliceError: if no pattern fits it.
+        """
+        for pattern, bits in self._found.items():
+            if fnmatchcase(layer, pattern):
+                return bits
+        raise BitsliceError(f"no pattern of {', '.join(self)} gives layer {layer!r} its ADCs")
+
+
+AdcChoice = AdcSetting | LayerAdcs
+"""ADCs of a whole network, all layers' or by layer."""
+
+
+def adcs_of(layer: str, bits: AdcBits | Mapping[str, AdcBits], slices: int = 4) -> tuple[Adc, ...]:
+    """ADCs of one layer, by its name; raises as :func:`adcs` and :meth:`LayerAdcs.of`."""
+    return adcs(LayerAdcs(bits).of(layer) if isinstance(bits, Mapping) else bits, slices)
 
 
 def adc_word(adc: int | Adc | None) -> str:
@@ -115,12 +141,18 @@ def adc_word(adc: int | Adc | None) -> str:
     return "ideal" if bits is None else f"{bits}x{step}" if step > 1 else str(bits)
 
 
-def setting_name(setting: Sequence[int | Adc | None]) -> str:
+def setting_name(setting: AdcBits | LayerAdcs) -> str:
     """ADCs as text, B0 first; one word where all slices have the same.
 
     >>> setting_name((3, 3, 3, 1)), setting_name((8, 8, 8, 8)), setting_name((Adc(3, step=2), 3, 3, 1))
     ('3,3,3,1', '8', '3x2,3,3,1')
+    >>> setting_name(LayerAdcs({"fc": 8, "*": (3, 3, 3, 1)}))
+    'fc: 8; *: 3,3,3,1'
     """
+    if isinstance(setting, LayerAdcs):
+        return "; ".join(f"{pattern}: {setting_name(bits)}" for pattern, bits in setting.items())
+    if setting is None or isinstance(setting, int):
+        return adc_word(setting)
     words = [adc_word(adc) for adc in setting]
     return words[0] if len(set(words)) == 1 else ",".join(words)
 
@@ -149,10 +181,33 @@ def adc_setting(text: str) -> AdcSetting:
         ) from None
 
 
-def from_json(setting: Sequence[int | dict[str, int] | None]) -> AdcSetting:
-    """ADCs from JSON, in which a whole one is an object of its attributes.
+def from_json(setting: Any) -> AdcChoice:
+    """ADCs from JSON, in which a whole one is an object of its attributes; ADCs by layer are an object of settings.
+
+    A setting may also be one number, or text as :func:`adc_setting` reads it.
 
     >>> from_json([3, {"bits": 3, "step": 2}, None])
     (3, Adc(bits=3, step=2), None)
+    >>> setting_name(from_json({"fc": 8, "*": "3,3,3,1"}))
+    'fc: 8; *: 3,3,3,1'
     """
+
+    def one(value: Any) -> AdcBits:
+        if isinstance(value, str):
+            return adc_setting(value)
+        if value is None or isinstance(value, int):
+            return value
+        return tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in value)
+
+    if isinstance(setting, dict):
+        return LayerAdcs({pattern: one(value) for pattern, value in setting.items()})
     return tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in setting)
+
+
+def to_json(setting: AdcBits | LayerAdcs) -> Any:
+    """Inverse of :func:`from_json`."""
+    if isinstance(setting, LayerAdcs):
+        return {pattern: to_json(bits) for pattern, bits in setting.items()}
+    if setting is None or isinstance(setting, int):
+        return setting
+    return [asdict(adc) if isinstance(adc, Adc) else adc for adc in setting]

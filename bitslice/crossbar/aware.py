@@ -5,14 +5,14 @@ which gradient the backward pass takes, see :class:`AdcGradient`.
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs_of
+from bitslice.crossbar.adc import Adc, AdcBits, adcs_of
 from bitslice.crossbar.drive import digits, phases
 from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.crossbar.layout import layout_of
@@ -145,7 +145,7 @@ def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters:
 @contextmanager
 def through_adcs(
     model: nn.Module,
-    adc_bits: AdcBits | LayerAdcs,
+    adc_bits: AdcBits | Mapping[str, AdcBits],
     crossbar: Crossbar | None = None,
     gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH,
 ) -> Iterator[None]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bitslice import native
+import bitslice.native as native
 from bitslice.crossbar.adc import Adc
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.unfold import Unfold

@@ -188,6 +188,21 @@ def observed(mapped: MappedLayer, inputs: Sequence[Tensor]) -> MappedLayer:
     )
 
 
+def check_current(model: nn.Module, layers: Sequence[MappedLayer]) -> None:
+    """Raise :class:`BitsliceError` unless ``model`` still holds what was mapped: another network's layers are named."""
+    stored = {layer_name(tensor): tensor for tensor in quantized_tensors(model) if tensor.name.endswith("weight")}
+    for mapped in layers:
+        if mapped.name not in stored:
+            raise BitsliceError(f"the network has no quantized layer {mapped.name!r}: map this one first")
+        now = map_layer(stored[mapped.name], mapped.crossbar)
+        if now.codes.shape != mapped.codes.shape or not all(
+            torch.equal(getattr(now, name), getattr(mapped, name)) for name in ("codes", "step", "input_step")
+        ):
+            raise BitsliceError(
+                f"layer {mapped.name!r} has other weights or scales than when it was mapped: map it again"
+            )
+
+
 def stored_weights(model: nn.Module, crossbar: Crossbar) -> list[QuantizedTensor]:
     """The weight of every quantized layer, in the order of the modules; raises as :func:`map_network`."""
     weights = [t for t in quantized_tensors(model) if t.name.rpartition(".")[2] == "weight"]

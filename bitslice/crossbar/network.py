@@ -1,6 +1,7 @@
 """A whole network on crossbars: each quantized layer computes as its arrays and ADCs would, the rest stays digital."""
 
 import copy
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs_of
+from bitslice.crossbar.adc import Adc, AdcBits, adcs_of
 from bitslice.crossbar.mapped_layer import MappedLayer
+from bitslice.crossbar.mapping import check_current
 from bitslice.crossbar.nonideal import NonIdealities
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
@@ -63,7 +65,7 @@ class CrossbarLayer(nn.Module):
 def deploy(
     model: nn.Module,
     layers: list[MappedLayer],
-    adc_bits: AdcBits | LayerAdcs = None,
+    adc_bits: AdcBits | Mapping[str, AdcBits] = None,
     cells: NonIdealities | None = None,
 ) -> nn.Module:
     """A copy of a quantized network whose layers run on crossbars; call it as the network itself.
@@ -76,8 +78,10 @@ def deploy(
         cells: how cells depart from the ideal; None: not at all.
 
     Raises:
-        BitsliceError: if the ADCs are not as many as the slices, or a resolution is not between 1 and 16.
+        BitsliceError: if the ADCs are not as many as the slices, a resolution is not between 1 and 16, or the network
+            has other weights or scales than when it was mapped.
     """
+    check_current(model, layers)
     deployed = copy.deepcopy(model)
     names: dict[int, list[str]] = {}
     for name, module in deployed.named_modules(remove_duplicate=False):  # a layer may be used under several

@@ -14,7 +14,7 @@ from bitslice.crossbar.adc import adcs
 from bitslice.crossbar.drive import drive
 from bitslice.crossbar.kernel import Counters
 from bitslice.crossbar.mapped_layer import MappedLayer
-from bitslice.crossbar.mapping import observed_inputs
+from bitslice.crossbar.mapping import check_current, observed_inputs
 from bitslice.crossbar.stacked import Stacked
 from bitslice.crossbar.unfold import Unfold
 
@@ -108,8 +108,10 @@ def bitline_sums(model: nn.Module, layers: list[MappedLayer], images: Tensor, ba
         batch: images at a time, which bounds memory.
 
     Raises:
-        BitsliceError: if an input is negative though none was when its layer was mapped.
+        BitsliceError: if an input is negative though none was when its layer was mapped, or the network has other
+            weights or scales than then.
     """
+    check_current(model, layers)
     found = []
     for mapped in layers:
         ideal = adcs(None, mapped.slices)

@@ -1,9 +1,14 @@
-"""Which runs the book rests on: every method at its default alpha, sweeps of alpha, networks adapted to their ADCs."""
+"""Which runs the book rests on: every method at its default alpha, sweeps of alpha, networks adapted to their ADCs; and
+the options of ``bitslice train`` that stand for a run."""
 
 from functools import cache
 
+from bitslice.crossbar import adc_word
+from bitslice.errors import BitsliceError
+from bitslice.lab.checks import differing_fields
 from bitslice.lab.config import Config
 from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, adapted, run_name
+from bitslice.lab.names import by_name
 from bitslice.lab.words import Method, Profile
 
 
@@ -29,3 +34,52 @@ def planned(experiment: str, profile: Profile) -> dict[str, Config]:
         for method, order, headroom in chosen.adapted
     ]
     return {run_name(config): config for config in configs}
+
+
+def again(config: Config) -> Config:
+    """What the :func:`options` of ``config`` stand for today: another configuration if its experiment has changed.
+
+    Raises:
+        BitsliceError: if there is no such experiment or profile any more.
+    """
+    experiment = by_name("experiment", EXPERIMENTS, config.experiment)
+    made = experiment(config.method, config.profile, config.seed, config.alpha, config.input_scaling)
+    stage = config.adapt
+    if stage is None or stage.adc_bits is None:
+        return made
+    return adapted(made, stage.adc_bits, stage.row_order, stage.headroom)
+
+
+def options(config: Config) -> str:
+    """Options of ``bitslice train EXPERIMENT`` for a run, but for its profile.
+
+    >>> options(planned("mnist", Profile.PAPER)["bl1-a0.2-s3"])
+    '--method bl1 --seed 3 --alpha 0.2'
+    """
+    words = [f"--method {config.method.value} --seed {config.seed}"]
+    if config.alpha is not None:
+        words.append(f"--alpha {config.alpha!r}")
+    if config.input_scaling is not EXPERIMENTS[config.experiment](config.method, config.profile).input_scaling:
+        words.append(f"--input-scaling {config.input_scaling.value}")
+    stage = config.adapt
+    if stage is not None and stage.adc_bits is not None:
+        words.append(f"--adc-bits {','.join(map(adc_word, stage.adc_bits))} --row-order {stage.row_order.value}")
+        words.append(f"--headroom {stage.headroom}")
+    return " ".join(words)
+
+
+def command(config: Config, threads: int = 1, compiled: bool = False) -> str:
+    """The command that trains a run.
+
+    Args:
+        config: of the run.
+        threads: CPU threads.
+        compiled: whether it goes through ``torch.compile``.
+
+    Raises:
+        BitsliceError: if no command stands for ``config`` since its experiment has changed, naming the fields.
+    """
+    if differences := differing_fields(again(config).to_dict(), config.to_dict()):
+        raise BitsliceError(f"no command makes this configuration today: {'; '.join(differences)}")
+    words = f"bitslice train {config.experiment} {options(config)} --profile {config.profile.value} --threads {threads}"
+    return words + " --compile" * compiled

@@ -16,6 +16,7 @@ from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write, read_json, sha256
 from bitslice.lab import models
 from bitslice.lab.config import Config
+from bitslice.lab.project import CHECKOUT, found
 from bitslice.lab.words import Method
 from bitslice.quantizer import quantize
 from bitslice.storage import export_codes, import_codes, load_arrays, save_arrays
@@ -144,16 +145,23 @@ def read(path: Path) -> Record:
     )
 
 
-def read_all(folder: Path = RELEASED) -> list[Record]:
-    """Every record below ``folder``, in the order of their paths.
+def is_released(path: Path) -> bool:
+    """Whether there is a released record at ``path``, of the project here or of the checkout."""
+    folders = [(base / RELEASED).resolve() for base in (Path(), CHECKOUT)]
+    return path.exists() and any(path.resolve().is_relative_to(folder) for folder in folders)
+
+
+def read_all(folder: Path | None = None) -> list[Record]:
+    """Every record below ``folder``, in the order of their paths; None: every released one.
 
     Raises:
         BitsliceError: if the folder holds none.
     """
-    found = [read(path) for path in sorted(folder.rglob("*.json"))]
-    if not found:
-        raise BitsliceError(f"no records below {folder}")
-    return found
+    folder = found(RELEASED) if folder is None else folder
+    listed = [read(path) for path in sorted(folder.rglob("*.json"))]
+    if not listed:
+        raise BitsliceError(f"no records below {folder} (seen from {Path.cwd()})")
+    return listed
 
 
 def save_weights(model: nn.Module, config: Config, path: Path) -> dict[str, str] | None:

@@ -3,7 +3,7 @@
 import copy
 import enum
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from bitslice.costs import AbsoluteAdc, LayerLoad, network_cost
 from bitslice.crossbar import (
+    Adc,
+    AdcChoice,
     AdcSetting,
     BitlineSums,
     Crossbar,
+    LayerAdcs,
     LayerSums,
     MappedLayer,
     RowOrder,
-    adcs,
     bitline_sums,
     deploy,
     images_at_a_time,
@@ -28,7 +30,7 @@ from bitslice.crossbar import (
     recalibrate,
     setting_name,
 )
-from bitslice.crossbar.adc import from_json
+from bitslice.crossbar.adc import adcs_of, from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.files import read_json
 from bitslice.lab.evaluation import percent_correct
@@ -59,7 +61,7 @@ class Setting:
     """What the network does with one choice of ADCs. Slices in order B0 first.
 
     Attributes:
-        adc_bits: ADC per slice.
+        adc_bits: ADC per slice, or those by layer.
         accuracy: percent of the images.
         clipped: share (0 to 1) of conversions beyond the ADC's full scale, per slice.
         energy: J an image, of the ADCs; None where the cost model does not hold at one of the resolutions.
@@ -68,7 +70,7 @@ class Setting:
         area: mm2 of all ADCs; None likewise, or where the model has no area.
     """
 
-    adc_bits: AdcSetting
+    adc_bits: AdcChoice
     accuracy: float
     clipped: tuple[float, ...]
     energy: float | None
@@ -110,7 +112,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        settings = [{**asdict(setting), "adc_bits": to_json(setting.adc_bits)} for setting in self.settings]
+        return {**asdict(self), "settings": settings}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
@@ -209,11 +212,29 @@ def describe(mapped: MappedLayer, sums: LayerSums) -> dict[str, Any]:
     }
 
 
+def clipped_shares(sums: Sequence[LayerSums], converters: Mapping[str, Sequence[Adc]]) -> tuple[float, ...]:
+    """Share (0 to 1) of all conversions beyond their ADC's full scale, per slice, B0 first.
+
+    Args:
+        sums: of every layer.
+        converters: ADCs of every slice by layer, B0 first.
+    """
+    shares = []
+    for k in range(sums[0].bounds.shape[2]):
+        beyond = total = 0
+        for layer in sums:
+            counts, full_scale = layer.of_slice(k).counts, converters[layer.name][k].full_scale
+            total += int(counts.sum())
+            beyond += 0 if full_scale is None else int(counts[full_scale + 1 :].sum())
+        shares.append(beyond / max(1, total))
+    return tuple(shares)
+
+
 def report(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    settings: Sequence[AdcSetting],
+    settings: Sequence[AdcChoice],
     adc: AbsoluteAdc,
     crossbar: Crossbar | None = None,
     observed_images: int = 200,
@@ -229,7 +250,7 @@ def report(
         model: a quantized network in evaluation mode.
         images: its inputs, float ``(images, ...)``.
         labels: int64 ``(images,)``.
-        settings: ADCs of every slice, B0 first; as many settings as wanted.
+        settings: ADCs of every slice, B0 first, or those by layer; as many settings as wanted.
         adc: cost model. An ideal ADC costs what a lossless one does.
         crossbar: geometry; None: the defaults.
         observed_images: bitline sums are observed on the first so many images, which also show which inputs can be
@@ -253,7 +274,9 @@ def report(
         model = copy.deepcopy(model)
         leave_headroom(model, headroom)
     mapped = map_network(model, seen, crossbar)
-    converters = [adcs(setting, mapped[0].slices) for setting in settings]  # refused before anything takes long
+    converters = [  # refused before anything takes long
+        {layer.name: adcs_of(layer.name, setting, layer.slices) for layer in mapped} for setting in settings
+    ]
     batch = min(images_at_a_time(mapped, budget), 1000)
     say(f"bitline sums on {observed_images} images")
     sums = bitline_sums(model, mapped, seen, batch)
@@ -266,17 +289,18 @@ def report(
         if calibration is not None:
             recalibrate(deployed, calibration, min(batch, 128))
         accuracy = percent_correct(deployed, batches, ticker)
-        slices = list(zip(each, by_slice, strict=True))
-        clipped = [0.0 if own.full_scale is None else sums.beyond(own.full_scale) for own, sums in slices]
-        costed = [sums.bound_bits if own.bits is None else own.bits for own, sums in slices]
+        costed = {
+            name: [found.bound_bits if own.bits is None else own.bits for own, found in zip(of, by_slice, strict=True)]
+            for name, of in each.items()
+        }
         cost = None
-        if all(adc.holds(b) for b in costed if b):
+        if all(adc.holds(b) for bits in costed.values() for b in bits if b):
             cost = network_cost([load(layer) for layer in mapped], costed, adc)
         done.append(
             Setting(
-                adc_bits=tuple(setting),
+                adc_bits=setting if isinstance(setting, LayerAdcs) else tuple(setting),
                 accuracy=accuracy,
-                clipped=tuple(clipped),
+                clipped=clipped_shares(sums, each),
                 energy=cost.energy if cost else None,
                 latency=cost.latency if cost else None,
                 interval=cost.interval if cost else None,

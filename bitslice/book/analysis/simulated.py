@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bitslice.book.analysis.seeds import Spread
-from bitslice.crossbar.adc import AdcSetting
+from bitslice.crossbar.adc import AdcChoice
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, read
 from bitslice.lab.tolerance import ToleranceReport
@@ -20,9 +20,9 @@ def simulated(runs: Iterable[Record], folder: Path) -> list[Simulated]:
     return [(run, read(path)) for run, path in paths if path.exists()]
 
 
-def accuracies(reports: Iterable[Report]) -> dict[AdcSetting, Spread]:
+def accuracies(reports: Iterable[Report]) -> dict[AdcChoice, Spread]:
     """Accuracy in percent by the ADCs, in the order of the reports, one a seed."""
-    found: dict[AdcSetting, list[float]] = defaultdict(list)
+    found: dict[AdcChoice, list[float]] = defaultdict(list)
     for report in reports:
         for setting in report.settings:
             found[setting.adc_bits].append(setting.accuracy)

@@ -3,6 +3,7 @@
 from bitslice.book.tables.bitlines import adc_bits, fullest_columns, layer_sums, saved_bits, sums_compared
 from bitslice.book.tables.cells import markdown
 from bitslice.book.tables.costs import adc_models, designs, savings_by_model
+from bitslice.book.tables.encoder import encoder_accuracy, encoder_finding, encoder_layers
 from bitslice.book.tables.methods import (
     against_pruning,
     beside_released,
@@ -30,6 +31,9 @@ __all__ = [
     "claims",
     "departures",
     "designs",
+    "encoder_accuracy",
+    "encoder_finding",
+    "encoder_layers",
     "equal_accuracy",
     "fullest_columns",
     "layer_sums",

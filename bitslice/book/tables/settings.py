@@ -7,7 +7,7 @@ from bitslice.book import analysis
 from bitslice.book.analysis import Simulated, Spread, spread
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import number, text
-from bitslice.crossbar.adc import AdcSetting, setting_name
+from bitslice.crossbar.adc import AdcChoice, setting_name
 from bitslice.lab.experiments import CLAIMED
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import ToleranceReport
@@ -58,7 +58,7 @@ def adc_settings(reports: Mapping[str, Sequence[Report]]) -> list[dict[str, Any]
         reports: by what distinguishes them; equal runs are averaged. Costs are those of the first that has them.
     """
     curves = {label: analysis.accuracies(found) for label, found in reports.items()}
-    costs: dict[AdcSetting, Setting] = {}
+    costs: dict[AdcChoice, Setting] = {}
     for setting in (setting for found in reports.values() for report in found for setting in report.settings):
         costs.setdefault(setting.adc_bits, setting)
     return [

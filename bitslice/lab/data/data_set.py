@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bitslice.lab.data.download import fetch_verified
+from bitslice.lab.project import DATA_VARIABLE, found
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Images:
 
 
 def data_folder() -> Path:
-    """Where data sets are kept: ``$BITSLICE_DATA``, else ``data`` in the working directory."""
-    return Path(os.environ.get("BITSLICE_DATA", "data"))
+    """Where data sets are kept: ``$BITSLICE_DATA``, else ``data`` in the working directory or the project's folder."""
+    told = os.environ.get(DATA_VARIABLE)
+    return found(Path("data")) if told is None else Path(told)
 
 
 @dataclass(frozen=True)
