@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A run that was killed holds nobody up (see bitslice/book/engine.py).
 SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
 
-.PHONY: help book test figures reproduce crossbar serve bench lock format clean
+.PHONY: help book test figures reproduce crossbar zoo serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -44,6 +44,9 @@ reproduce: $(READY) ## Train every run of EXPERIMENT; at the paper's size with P
 crossbar: $(READY) ## Simulate every released network on crossbars; reports in build/simulations
 	@$(SNAKEMAKE) crossbar
 	@echo "The reports are in build/simulations/"
+
+zoo: $(READY) ## Map and time architectures of torchvision and others again; writes book/zoo.json
+	@bitslice zoo
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)

@@ -22,12 +22,15 @@ RELEASED = [str(path) for path in sorted(Path("results").rglob("*.*"))]
 SIMULATED = [str(path) for path in sorted(Path("simulations").rglob("*.json"))]
 
 
+def on_cifar10(fewer=""):
+    """What a page needs that shows CIFAR-10; the images are a download of 139 MB, a book at smoke size goes without."""
+    return dict(data=[], options=f"-p images 0{fewer}") if PROFILE == "smoke" else dict(data=DATA["cifar10"])
+
+
 def network_page(name, experiment):
     """A page on one CIFAR-10 network: it draws nothing without records, and checks one of them on the real images."""
     drawn = ["density", "front", "training"] if list(Path("results", experiment).glob("quantized-*.json")) else []
-    # The images are a download of 139 MB: a book at smoke size goes without the check.
-    check = dict(data=[], options="-p images 0") if PROFILE == "smoke" else dict(data=DATA["cifar10"])
-    return {name: dict(figures=[f"{name}_{figure}" for figure in drawn], live=False) | check}
+    return {name: dict(figures=[f"{name}_{figure}" for figure in drawn], live=False) | on_cifar10()}
 
 
 # What each notebook draws, whether it shows the live runs beside the released ones, and the data it needs if not MNIST.
@@ -44,6 +47,8 @@ NOTEBOOKS = {
     "adapt": dict(figures=["adapt_accuracy"], live=False),
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
+    "own": dict(figures=[], live=False, records=["book/zoo.json"])
+    | on_cifar10(" -p steps 4 -p finetune_steps 2"),
     "status": dict(figures=[], live=True),
 }
 LIVE = f"build/runs/mnist/{PROFILE}"
@@ -221,6 +226,7 @@ for notebook in NOTEBOOKS:
             RELEASED,
             SIMULATED,
             NOTEBOOKS[notebook].get("data", DATA["mnist"]),
+            NOTEBOOKS[notebook].get("records", []),
             LIVE_RUNS if NOTEBOOKS[notebook]["live"] else [],
         output:
             f"build/executed/{notebook}.ipynb",

@@ -142,15 +142,16 @@ def left_in_float(model: nn.Module, layers: set[int], exclude: Choice = ()) -> l
     found: list[tuple[str, str, int]] = []
     inside: tuple[str, ...] = ()  # of modules that are accounted for
     for name, module in model.named_modules():
-        own = list(module.named_parameters(recurse=False))
         if id(module) in layers or isinstance(module, NORMALIZATIONS) or chosen(exclude, name, module):
             inside += (f"{name}.",) if name else ("",)
-        if not own or f"{name}.".startswith(inside):
+        if f"{name}.".startswith(inside):
             continue
-        if len(own) == 1 or name:
-            found.append((name or own[0][0], type(module).__name__, sum(p.numel() for _, p in own)))
-        else:
-            found += [(n, "Parameter", p.numel()) for n, p in own if not chosen(exclude, n, module)]
+        held = [(f"{name}.{p}".lstrip("."), w.numel()) for p, w in module.named_parameters(recurse=False)]
+        own = [(n, size) for n, size in held if not chosen(exclude, n, module)]
+        if name and own and not any(True for _ in module.children()):
+            found.append((name, type(module).__name__, sum(size for _, size in own)))
+        else:  # so that a parameter beside layers can be named, and they are not
+            found += [(n, "Parameter", size) for n, size in own]
     return [(name, kind, size / total) for name, kind, size in found]
 
 

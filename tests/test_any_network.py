@@ -485,6 +485,15 @@ class TestChooseAndKnow:
             bitslice.quantize(model, **options)
         assert [layer.name for layer in bitslice.summary(model).layers] == expected
 
+    def test_a_parameter_beside_layers_is_named_without_them(self) -> None:
+        block, model = nn.Module(), nn.Module()
+        block.scale, block.fc = nn.Parameter(torch.ones(4)), nn.Linear(4, 4)
+        model.token, model.block = nn.Parameter(torch.ones(4)), block
+        with pytest.raises(BitsliceError, match=r"token \(Parameter, 14.3%\), block.scale \(Parameter, 14.3%\)"):
+            bitslice.quantize(model, strict=True)
+        bitslice.quantize(model, exclude=["token", "*.scale"], strict=True)
+        assert [layer.name for layer in bitslice.summary(model).layers] == ["block.fc"]
+
     def test_each_layer_may_have_bits_of_its_own(self) -> None:
         x = rand(8, 4)
         model = ready(

@@ -35,6 +35,7 @@ PAGES = (
     "deviations",
     "related",
     "use",
+    "own",
     "api",
     "glossary",
     "status",

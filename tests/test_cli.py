@@ -194,7 +194,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     out = capsys.readouterr().out
-    for command in ("fetch", "train", "results", "provenance", "crossbar", "notebook", "doctor"):
+    for command in ("fetch", "train", "results", "provenance", "crossbar", "zoo", "notebook", "doctor"):
         assert re.search(rf"^    {command}\s", out, flags=re.MULTILINE)
 
 

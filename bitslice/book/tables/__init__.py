@@ -15,6 +15,7 @@ from bitslice.book.tables.methods import (
 )
 from bitslice.book.tables.remedies import ADAPTATIONS, REMEDIES, adapted_costs, by_headroom, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
+from bitslice.book.tables.zoo import zoo
 
 __all__ = [
     "ADAPTATIONS",
@@ -45,4 +46,5 @@ __all__ = [
     "sums_compared",
     "timings",
     "versions",
+    "zoo",
 ]
