@@ -45,8 +45,9 @@ crossbar: $(READY) ## Simulate every released network on crossbars; reports in b
 	@$(SNAKEMAKE) crossbar
 	@echo "The reports are in build/simulations/"
 
-zoo: $(READY) ## Map and time architectures of torchvision and others again; writes book/zoo.json
+zoo: $(READY) ## Map other people's networks again, a trained transformer among them; writes book/zoo.json, book/minilm.json
 	@bitslice zoo
+	@python -m bitslice.lab.minilm
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)

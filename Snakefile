@@ -47,7 +47,7 @@ NOTEBOOKS = {
     "adapt": dict(figures=["adapt_accuracy"], live=False),
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
-    "own": dict(figures=[], live=False, records=["book/zoo.json"])
+    "own": dict(figures=[], live=False, records=["book/zoo.json", "book/minilm.json"])
     | on_cifar10(" -p steps 4 -p finetune_steps 2"),
     "status": dict(figures=[], live=True),
 }

@@ -687,6 +687,44 @@ class TestWrappers:
         assert all(torch.equal(p.grad, e) for p, e in zip(model.parameters(), expected, strict=True))
 
 
+class TestSums:
+    @pytest.mark.parametrize("layer", [nn.Linear(512, 16), nn.Conv2d(512, 16, 1)])
+    def test_that_cancel_are_no_difference(self, layer: nn.Module) -> None:
+        with torch.no_grad():
+            layer.weight[:, :256], layer.weight[:, 256:] = 1, -1
+            layer.bias.fill_(1e-6)
+        x = torch.ones(16, 512) if isinstance(layer, nn.Linear) else torch.ones(16, 512, 1, 1)
+        assert len(crossbar.map_network(ready(nn.Sequential(layer), x), x)) == 1
+
+    def test_beyond_float32_are_rounded_once(self) -> None:
+        torch.manual_seed(3)
+        layer = nn.Linear(512, 4, bias=False)
+        with torch.no_grad():
+            layer.weight.uniform_(0.9, 1)
+        x = 0.9 + 0.1 * rand(8, 512)
+        model = ready(nn.Sequential(layer), x)
+        codes = next(bitslice.quantized_tensors(model)).codes()
+        step = model[0].input_quantizer.step
+        words = (model[0].input_quantizer(x) / step).long()
+        exact = (words @ codes.T.long()).double() * (step * next(bitslice.quantized_tensors(model)).quantizer.step)
+        assert torch.equal(on_arrays(model, x)(x), exact.float())
+
+    @pytest.mark.parametrize("hidden", [False, True])
+    def test_that_clip_may_turn_an_input_negative_which_is_said_or_driven(self, hidden: bool) -> None:
+        first, second = nn.Linear(6, 2, bias=False), nn.Linear(2, 1, bias=False)
+        with torch.no_grad():
+            first.weight.copy_(torch.tensor([[3, 3, 3, 3, 3, -12], [255, 0, 0, 0, 0, 0]]) / 256)
+            second.weight.copy_(torch.tensor([[1 / 256 if hidden else 1.0, 255 / 256]]))
+        x = torch.ones(1, 6)
+        model = ready(nn.Sequential(first, second), x)
+        bits = {"0": 2, "1": None if hidden else 2}
+        with pytest.raises(BitsliceError, match=r"layer '1' has a negative input.*signed=True"):
+            crossbar.deploy(model, crossbar.map_network(model, x), bits)(x)
+        deployed = crossbar.deploy(model, crossbar.map_network(model, x, signed=True), bits)
+        assert deployed[0](x)[0, 0] < 0
+        assert deployed(x).isfinite().all()
+
+
 class TestWhatWasMappedIsStillThere:
     @pytest.mark.parametrize("change", ["weights", "scales", "inputs", "network"])
     def test_or_it_is_said_by_name(self, change: str) -> None:

@@ -65,13 +65,19 @@ def drive(mapped: MappedLayer, images: Tensor) -> list[Phase]:
     kind = torch.int32 if mapped.signed else word_type(mapped.input_bits)
     codes, negative = whole_numbers(images.contiguous(), mapped.input_step, kind)
     if negative and not mapped.signed:
-        raise BitsliceError(
-            f"layer {mapped.name!r} has a negative input, but had none when it was mapped: map it with more images"
-        )
+        raise negative_input(mapped)
     return [
         Phase(sign, words.to(word_type(bits)), bits, 2**mapped.input_bits if bits > mapped.input_bits else 0)
         for sign, words, bits in phases(codes, mapped.crossbar, mapped.input_bits, mapped.signed)
     ]
+
+
+def negative_input(mapped: MappedLayer) -> BitsliceError:
+    """What to raise where an input is negative though none was when the layer was mapped."""
+    return BitsliceError(
+        f"layer {mapped.name!r} has a negative input, but had none when it was mapped: map the network with more "
+        "images, or with signed=True where ADCs that clip may have made it so"
+    )
 
 
 def whole_numbers(x: Tensor, step: Tensor, kind: torch.dtype) -> tuple[Tensor, bool]:

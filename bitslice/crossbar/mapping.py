@@ -19,11 +19,12 @@ from bitslice.crossbar.layout import as_convolution, layout_of
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import FixedPoint
-from bitslice.quantizer import QuantizedTensor, quantized_tensors
+from bitslice.quantizer import LAYERS, QuantizedTensor, quantized_tensors
 from bitslice.slices import magnitudes
 
-ROUNDING = 256
-"""How many times the precision of its type, relative to the largest output, a layer's own product may be off."""
+ROUNDING = 16
+"""How many times the precision of its type a sum may be off, relative to the sum of its magnitudes; and a quarter more
+for each of its terms, whose roundings may all go one way."""
 
 
 def layer_name(tensor: QuantizedTensor) -> str:
@@ -56,7 +57,9 @@ def input_of(inputs: tuple[Tensor, ...], others: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def map_network(model: nn.Module, images: Any, crossbar: Crossbar | None = None) -> list[MappedLayer]:
+def map_network(
+    model: nn.Module, images: Any, crossbar: Crossbar | None = None, signed: bool = False
+) -> list[MappedLayer]:
     """Map every quantized layer of ``model`` to crossbars, in the order of its modules, and check each.
 
     What the arrays give with ideal ADCs is compared with what the layer gave, on these images.
@@ -66,6 +69,8 @@ def map_network(model: nn.Module, images: Any, crossbar: Crossbar | None = None)
         images: some of its inputs, float ``(images, ...)``; a tuple or dictionary of arguments where it takes several.
             They show how often a layer is used and whether its inputs can be negative.
         crossbar: geometry; None: the defaults.
+        signed: whether every layer is driven for negative inputs, whatever the images show: ADCs that clip can make an
+            input negative that never was. It doubles the cycles of layers that need it not.
 
     Raises:
         BitsliceError: naming the layer and the value, if the model is not quantized, a weight is not finite, cells do
@@ -91,7 +96,10 @@ def map_network(model: nn.Module, images: Any, crossbar: Crossbar | None = None)
     finally:
         for handle in handles:
             handle.remove()
-    return [replace(m, inputs=m.inputs // count, vectors=m.vectors // count) for m in mapped.values()]
+    return [
+        replace(m, inputs=m.inputs // count, vectors=m.vectors // count, signed=m.signed or signed)
+        for m in mapped.values()
+    ]
 
 
 def check_product(layer: nn.Module, mapped: MappedLayer, x: Tensor, output: Tensor) -> None:
@@ -102,8 +110,14 @@ def check_product(layer: nn.Module, mapped: MappedLayer, x: Tensor, output: Tens
     bias = cast(Tensor | None, layer.bias)
     if bias is not None:
         product = product + (bias if mapped.unfold is None else bias.view(-1, *(1,) * mapped.layout.dimensions))
-    allowed = ROUNDING * torch.finfo(output.dtype).eps * max(float(output.abs().max()), float(mapped.step))
-    if product.shape != output.shape or not bool(((product - output).abs() <= allowed).all()):
+    largest = float(x.abs().max()) * float(mapped.codes.abs().sum(dim=1).max() * mapped.step)
+    largest += 0.0 if bias is None else float(bias.abs().max())
+    unit = torch.finfo(output.dtype).eps * largest
+    measures = [(product, (ROUNDING + mapped.wordlines / 4) * unit)]
+    kind = next(kind for kind in LAYERS if isinstance(layer, kind))
+    if type(layer).forward is not kind.forward:  # then what the plain layer computes is the sharper measure
+        measures.append((kind.forward(cast(Any, layer), x), unit))
+    if not all(own.shape == output.shape and bool(((own - output).abs() <= off).all()) for own, off in measures):
         raise BitsliceError(
             f"layer {mapped.name!r} ({type(layer).__name__.removeprefix('Parametrized')}) does not compute the product "
             "that its weight says, so arrays cannot stand for it: leave it out (quantize(..., exclude=...))"

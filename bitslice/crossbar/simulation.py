@@ -8,7 +8,7 @@ from torch import Tensor
 from bitslice.crossbar import kernel
 from bitslice.crossbar.adc import Adc
 from bitslice.crossbar.division import divide
-from bitslice.crossbar.drive import drive
+from bitslice.crossbar.drive import drive, negative_input
 from bitslice.crossbar.exact import EXACT_IN_FLOAT32, Exact
 from bitslice.crossbar.geometry import SignedInputs
 from bitslice.crossbar.kernel import Counters
@@ -22,8 +22,9 @@ from bitslice.native import elementwise
 class Simulation:
     """Product of a layer on crossbars.
 
-    One exact product covers bitlines that no ADC can change; the others are simulated. Both are sums of integers that
-    floating point holds exactly, so with ideal ADCs the product is that of the quantized layer.
+    One exact product covers bitlines that no ADC can change; the others are simulated. Both are sums of integers, held
+    exactly and rounded once. With ideal ADCs the product is that of the quantized layer, where float32 holds that one's
+    sums too: below 2^24 in units of both steps, and a bias no finer than that.
 
     Args:
         mapped: the layer.
@@ -53,6 +54,8 @@ class Simulation:
         """
         if not x.numel():
             return self._empty(x)
+        if not (self.mapped.signed or any(self.matrices)) and x.amin() < 0:  # else drive() tells
+            raise negative_input(self.mapped)
         result = None if self.exact is None else self.exact(x)
         if any(self.matrices):
             sums, scale = self._simulated(x), self.mapped.input_step * self.mapped.step
