@@ -181,10 +181,9 @@ class TestRecord:
         rows = tables.zoo(zoo.Zoo({"net": entry, "exact": exact}, {}))
         assert rows[0] == {
             "Network": "Net",
-            "Input": "3 × 32 × 32",
+            "Input": "3×32×32",
             "Layers mapped": "3 (1 unused)",
             "Parameters mapped": "78.9%",
-            "In float": "`scale` (2), `token`",
             "Arrays": "1,234",
             "Bit-exact": "no (3e-08)",
             "Float (ms)": "1.2",
@@ -192,7 +191,7 @@ class TestRecord:
             "Ideal ADCs": "300",
             "8 bits": "400",
         }
-        assert [rows[1][column] for column in ("Layers mapped", "In float", "Bit-exact")] == ["3", "–", "yes"]
+        assert [rows[1][column] for column in ("Layers mapped", "Bit-exact")] == ["3", "yes"]
 
 
 def test_waking_touches_nothing_that_was_trained() -> None:

@@ -1,10 +1,9 @@
 """The table of other people's architectures."""
 
-from collections import Counter
 from typing import Any
 
 from bitslice.book.tables.cells import number
-from bitslice.lab.zoo import Entry, Zoo
+from bitslice.lab.zoo import Zoo
 
 
 def zoo(found: Zoo) -> list[dict[str, Any]]:
@@ -12,10 +11,9 @@ def zoo(found: Zoo) -> list[dict[str, Any]]:
     return [
         {
             "Network": entry.title,
-            "Input": " × ".join(map(str, entry.shape)),
+            "Input": "×".join(map(str, entry.shape)),
             "Layers mapped": f"{entry.mapped}" + (f" ({entry.unused} unused)" if entry.unused else ""),
             "Parameters mapped": f"{100 * entry.share:.1f}%",
-            "In float": _left(entry),
             "Arrays": f"{entry.arrays:,}",
             "Bit-exact": "yes" if entry.exact else f"no ({entry.apart:.0e})",
         }
@@ -25,9 +23,3 @@ def zoo(found: Zoo) -> list[dict[str, Any]]:
 
 
 _FORMS = {"float": "Float (ms)", "quantized": "Quantized", "ideal": "Ideal ADCs"}
-
-
-def _left(entry: Entry) -> str:
-    """What stays in float by the last part of its name, and how often."""
-    counts = Counter(name.rpartition(".")[2] for name, _, _ in entry.left)
-    return ", ".join(f"`{name}`" + (f" ({count})" if count > 1 else "") for name, count in counts.items()) or "–"
