@@ -124,6 +124,11 @@ class TestSharedAndForeignLayers:
         with pytest.raises(BitsliceError, match=r"layer '0' \((Centred|LowRank)\) does not compute the product"):
             crossbar.map_network(model, x)
 
+    def test_mapping_needs_an_image(self) -> None:
+        model = ready(nn.Linear(4, 3), rand(2, 4))
+        with pytest.raises(BitsliceError, match="mapping needs at least one image"):
+            crossbar.map_network(model, rand(0, 4))
+
     def test_left_out_it_is_in_nobodys_way(self) -> None:
         x = signed(8, 4)
         model = ready(nn.Sequential(LowRank(), nn.Linear(3, 2)), x, exclude="0")

@@ -67,20 +67,23 @@ def map_network(
     Args:
         model: a quantized network in evaluation mode.
         images: some of its inputs, float ``(images, ...)``; a tuple or dictionary of arguments where it takes several.
-            They show how often a layer is used and whether its inputs can be negative.
+            They show how often a layer is used and whether its inputs can be negative. Counts are per entry of the
+            first dimension, so give one image or vector as a batch of one.
         crossbar: geometry; None: the defaults.
         signed: whether every layer is driven for negative inputs, whatever the images show: ADCs that clip can make an
             input negative that never was. It doubles the cycles of layers that need it not.
 
     Raises:
         BitsliceError: naming the layer and the value, if the model is not quantized, a weight is not finite, cells do
-            not divide a weight, an input is wider than the schedule, or the layer computes something else than its
-            weight says, as a subclass with a forward pass of its own.
+            not divide a weight, an input is wider than the schedule, there is no image, or the layer computes something
+            else than its weight says, as a subclass with a forward pass of its own.
     """
     crossbar = crossbar or Crossbar()
     named = isinstance(images, dict)
     arguments = () if named else (images,) if isinstance(images, Tensor) else tuple(images)
     count = len(next(iter(images.values() if named else arguments)))
+    if not count:
+        raise BitsliceError("mapping needs at least one image")
     mapped = {tensor.layer: map_layer(tensor, crossbar) for tensor in stored_weights(model, crossbar)}
     handles = []
 

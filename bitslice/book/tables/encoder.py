@@ -31,7 +31,7 @@ def encoder_accuracy(found: Analysis) -> list[dict[str, Any]]:
     return rows + [
         {
             "Network": names.get(bits, f"ADCs of {bits} bits"),
-            "Mean cosine to float": f"{found.cosine[bits]:.3f}",
+            "Mean cosine to float": f"{found.cosine[bits]:.4f}",
             "Nearest of the same topic (%)": f"{found.accuracy[bits]:.1f}",
         }
         for bits in found.cosine
