@@ -18,8 +18,16 @@ def input_quantizers(model: nn.Module) -> list[FixedPoint]:
     return [quantizer for quantizer in found if isinstance(quantizer, FixedPoint)]
 
 
+def call(model: nn.Module, batch: Tensor | Sequence[Any] | Mapping[str, Any]) -> Any:
+    """What ``model`` gives for a tensor, a sequence of arguments, or a dictionary of named ones."""
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(*((batch,) if isinstance(batch, Tensor) else batch))
+
+
 @contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """While open, modules may change their mode; then each has its own again."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield
@@ -51,7 +59,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | Sequence[Any] | Mappi
         batches = [batches]
     inputs = input_quantizers(model)
     called = False
-    with _modes_kept(model):
+    with modes_kept(model):
         model.eval()
         for tensor in tensors:
             tensor.quantizer.follow(tensor.original)
@@ -61,10 +69,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | Sequence[Any] | Mappi
                 quantizer.observing, quantizer.step = True, torch.zeros_like(quantizer.step)
             for batch in batches:
                 called = True
-                if isinstance(batch, Mapping):
-                    model(**batch)
-                else:
-                    model(*((batch,) if isinstance(batch, Tensor) else batch))
+                call(model, batch)
         finally:
             for quantizer, step in zip(inputs, kept, strict=True):
                 quantizer.observing = False

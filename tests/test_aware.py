@@ -15,7 +15,7 @@ from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, training
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import adapted, mnist, run_name
+from bitslice.lab.experiments import Adaptation, adapted, mnist, run_name
 from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize, quantized_tensors
 from bitslice.slices import cell_levels
@@ -197,7 +197,7 @@ def test_what_cannot_be_simulated_is_refused(build: object, bits: AdcBits, cross
 
 
 def example(method: Method = Method.BL1, order: RowOrder = RowOrder.SPREAD) -> Config:
-    return adapted(small(method), CLAIMED, order)
+    return adapted(small(method), CLAIMED, Adaptation(order))
 
 
 class TestConfiguration:
@@ -205,7 +205,10 @@ class TestConfiguration:
         assert run_name(example()) == "bl1-adc3.3.3.1-spread-s0"
         assert run_name(example(order=RowOrder.CONSECUTIVE)) == "bl1-adc3.3.3.1-s0"
         assert run_name(adapted(small(Method.L1, 2, 3.0), (None, 4, 4, 10))) == "l1-a3-adcideal.4.4.10-spread-s2"
-        assert run_name(adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), headroom=2)) == "bl1-adc3x2.3.3.1-spread-h2-s0"
+        assert (
+            run_name(adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), Adaptation(headroom=2)))
+            == "bl1-adc3x2.3.3.1-spread-h2-s0"
+        )
 
     def test_last_stage_has_no_regularizer(self) -> None:
         for method in (Method.BL1, Method.BL0, Method.QUANTIZED):
@@ -219,7 +222,7 @@ class TestConfiguration:
         values = example().to_dict()
         values["adapt"]["adc_bits"] = list(CLAIMED)  # as JSON gives it
         assert Config.from_dict(values) == example()
-        stepped = adapted(small(Method.BL1), (Adc(3, 2), 3, None, 1), headroom=1)
+        stepped = adapted(small(Method.BL1), (Adc(3, 2), 3, None, 1), Adaptation(headroom=1))
         assert Config.from_dict(json.loads(json.dumps(stepped.to_dict()))) == stepped
 
     def test_what_does_not_fit_is_refused(self) -> None:
@@ -228,7 +231,7 @@ class TestConfiguration:
         with pytest.raises(BitsliceError, match="4 slices need 4 ADC resolutions"):
             adapted(small(Method.BL1), (3, 3))
         with pytest.raises(BitsliceError, match="headroom in words of 8 bits lies between 0 and 7, not 8"):
-            adapted(small(Method.BL1), CLAIMED, headroom=8)
+            adapted(small(Method.BL1), CLAIMED, Adaptation(headroom=8))
 
 
 @pytest.mark.usefixtures("digits")
@@ -253,7 +256,7 @@ class TestRun:
     def test_headroom_is_left_by_the_last_epoch_too(self, trained: Trained, tmp_path: Path) -> None:
         for path in trained.folder.glob("bl1-s0.*"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-        record = training.run(adapted(small(Method.BL1), CLAIMED, headroom=2), tmp_path, report=silent)
+        record = training.run(adapted(small(Method.BL1), CLAIMED, Adaptation(headroom=2)), tmp_path, report=silent)
         for tensor in quantized_tensors(record.network()):
             largest = int(tensor.codes().abs().max())
             assert largest <= 63 if tensor.name.endswith("weight") else 64 <= largest <= 255
@@ -293,7 +296,7 @@ class TestRun:
         for arguments, message in (
             (["--headroom", "2"], "give --adc-bits too"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
-            (["--adc-bits", "3,3,3,x"], "ADCs are whole numbers of bits, as 3x2 with a step, or ideal"),
+            (["--adc-bits", "3,3,3,x"], "ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal"),
             (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),
         ):
             assert main([*command, *arguments]) == 2

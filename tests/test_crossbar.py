@@ -110,7 +110,7 @@ def test_a_layer_is_what_the_naive_reference_says(
     model = quantized(build(), x=x)
     crossbar = Crossbar(rows=32, columns=8, signed_inputs=signed or SignedInputs.TWO_PHASE, row_order=order)
     mapped = map_network(model, x, crossbar)
-    for bits in (None, 2, (3, 3, 3, 1), (Adc(3, 4), None, 4, None), (Adc(2, 3), 4, Adc(3, 5), None)):
+    for bits in (None, 2, (3, 3, 3, 1), (Adc(3, 4), None, 4, None), (Adc(2, 3), 4, Adc(3, 5), Adc(1, 16, 3))):
         expected = by_hand(model, x, crossbar, bits)
         assert torch.equal(deploy(model, mapped, bits)(x), expected)
     assert torch.equal(deploy(model, mapped)(x), model(x))
@@ -340,7 +340,9 @@ class TestRefusals:
             (lambda: Adc(0), "an ADC has between 1 and 16 bits, not 0"),
             (lambda: Adc(-3), "an ADC has between 1 and 16 bits, not -3"),
             (lambda: Adc(3, 0), "the step of an ADC must be at least 1 cell level, not 0"),
-            (lambda: Adc(None, 2), "an ideal ADC has no step: give it a resolution"),
+            (lambda: Adc(None, 2), "an ideal ADC has no step and no threshold: give it a resolution"),
+            (lambda: Adc(None, 1, 1), "an ideal ADC has no step and no threshold: give it a resolution"),
+            (lambda: Adc(1, 4, 0), "the threshold of an ADC must be at least 1"),
             (lambda: adcs((3, 3, 3)), "4 slices need 4 ADC resolutions, B0 first, not 3"),
             (lambda: NonIdealities(variation=-1), "variation must be a finite number, 0 or larger, not -1"),
             (

@@ -106,6 +106,20 @@ def test_adcs(bits: int, step: int) -> None:
     assert torch.equal(case.simulated(), case.expected())
 
 
+@pytest.mark.parametrize("threshold", [1, 2, 3, 5, 8, 21, 64, 200, 385, 1000])
+@pytest.mark.parametrize("step", [1, 2, 16])
+@pytest.mark.parametrize("bits", [1, 3])
+def test_thresholds(bits: int, step: int, threshold: int) -> None:
+    if bits > 1 and threshold > step:
+        with pytest.raises(BitsliceError, match=f"within its step of {step}, not {threshold}"):
+            Adc(bits, step, threshold)
+        return
+    case = linear(144, adc=Adc(bits, step, threshold))
+    assert torch.equal(case.simulated(), case.expected())
+    few = Case(weights(5).clamp(-5, 5), inputs(1, 5, 1, 37), adc=case.adc)  # sums that may never reach the threshold
+    assert torch.equal(few.simulated(), few.expected())
+
+
 @pytest.mark.parametrize("cell_bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("dac_bits", [1, 2, 3, 4])
 @pytest.mark.parametrize("adc", [Adc(None), Adc(2), Adc(5, step=2)])

@@ -263,7 +263,7 @@ class TestCommandLine:
             (["tests.test_report:example", "--adc-bits", "3,3,3"], "4 slices need 4 ADC resolutions, B0 first, not 3"),
             (
                 ["tests.test_report:example", "--adc-bits", "3,x,3,1"],
-                "ADCs are whole numbers of bits, as 3x2 with a step, or ideal, such as 3,3,3,1, not '3,x,3,1'",
+                "or ideal, such as 3,3,3,1, not '3,x,3,1'",
             ),
             (["tests.test_report:example", "--rows", "0"], "a crossbar's rows must be at least 1, not 0"),
             (

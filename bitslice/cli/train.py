@@ -22,6 +22,12 @@ def add(commands: Any) -> None:
     train.add_argument("--adc-bits", metavar="B0,B1,B2,B3", help="go on training through such ADCs, as 3,3,3,1")
     train.add_argument("--row-order", default="spread", help="with --adc-bits: spread (default) or consecutive")
     train.add_argument("--headroom", type=int, default=0, help="with --adc-bits: highest bits of a weight left 0")
+    train.add_argument(
+        "--adc-levels",
+        type=int,
+        metavar="IMAGES",
+        help="with --adc-bits: find every layer's ADC levels again on so many training images before each epoch",
+    )
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
@@ -32,7 +38,7 @@ def add(commands: Any) -> None:
 def configuration(options: argparse.Namespace) -> "Config":
     """What the options ask for."""
     from bitslice.crossbar import RowOrder, adc_setting
-    from bitslice.lab.experiments import EXPERIMENTS, adapted
+    from bitslice.lab.experiments import EXPERIMENTS, Adaptation, adapted
     from bitslice.lab.names import by_name, by_value
     from bitslice.lab.words import InputScaling, Method, Profile
 
@@ -40,11 +46,13 @@ def configuration(options: argparse.Namespace) -> "Config":
     scaling = None if options.input_scaling is None else by_value(InputScaling, options.input_scaling)
     method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
     config = experiment(method, profile, options.seed, options.alpha, scaling)
-    if options.headroom and options.adc_bits is None:
-        raise BitsliceError("--headroom takes part in training through ADCs: give --adc-bits too")
+    for name in ("headroom", "adc_levels"):
+        if getattr(options, name) and options.adc_bits is None:
+            option = name.replace("_", "-")
+            raise BitsliceError(f"--{option} takes part in training through ADCs: give --adc-bits too")
     if options.adc_bits is not None:
-        order = by_value(RowOrder, options.row_order)
-        config = adapted(config, adc_setting(options.adc_bits), order, options.headroom)
+        how = Adaptation(by_value(RowOrder, options.row_order), options.headroom, options.adc_levels)
+        config = adapted(config, adc_setting(options.adc_bits), how)
     return config
 
 

@@ -15,6 +15,7 @@ from bitslice.crossbar.aware import AdcGradient, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.crossbar.export import export_slices
 from bitslice.crossbar.geometry import Crossbar, RowOrder, SignedInputs
+from bitslice.crossbar.levels import calibrate_adcs
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.mapping import map_codes, map_network
 from bitslice.crossbar.network import CrossbarLayer, deploy, images_at_a_time, recalibrate
@@ -45,6 +46,7 @@ __all__ = [
     "adc_word",
     "adcs",
     "bitline_sums",
+    "calibrate_adcs",
     "deploy",
     "digits",
     "export_slices",

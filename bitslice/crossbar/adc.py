@@ -13,28 +13,55 @@ from bitslice.errors import BitsliceError
 
 @dataclass(frozen=True)
 class Adc:
-    """Transfer function of an ADC, in cell levels: rounds half up to a multiple of ``step``, and clips.
+    """Transfer function of an ADC, in cell levels: code 1 from ``threshold`` on, one more with every ``step``, clipped.
+
+    A code is worth its number of steps. An ADC of 1 bit thus gives 0, or from its threshold on its step, and both are
+    free; with more bits a threshold lies within the first step.
 
     Attributes:
         bits: resolution N, so that codes run from 0 to 2^N - 1; None: ideal, every sum as it is.
         step: bitline sum per code. The kernel counts with powers of two; others take the slower torch form.
+        threshold: smallest sum of code 1, at least 1; None: half a step, which rounds to the nearest, half up. Of sums
+            that are real, as where cells are not ideal, those from half a level below count too.
 
     >>> Adc(2).convert(torch.tensor([0, 1, 3, 4, 200]))
     tensor([0, 1, 3, 3, 3])
     >>> Adc(2, step=4).convert(torch.tensor([0, 1, 2, 5, 200]))
     tensor([ 0,  0,  4,  4, 12])
+    >>> Adc(1, step=8, threshold=3).convert(torch.tensor([0, 2, 3, 5, 200]))
+    tensor([0, 0, 8, 8, 8])
     """
 
     bits: int | None
     step: int = 1
+    threshold: int | None = None
 
     def __post_init__(self) -> None:
         if self.bits is not None and not 1 <= self.bits <= 16:
             raise BitsliceError(f"an ADC has between 1 and 16 bits, not {self.bits}")
         if self.step < 1:
             raise BitsliceError(f"the step of an ADC must be at least 1 cell level, not {self.step}")
-        if self.bits is None and self.step > 1:
-            raise BitsliceError("an ideal ADC has no step: give it a resolution")
+        if self.bits is None and (self.step > 1 or self.threshold is not None):
+            raise BitsliceError("an ideal ADC has no step and no threshold: give it a resolution")
+        if self.threshold is not None and (
+            self.threshold < 1 or (self.bits is not None and self.bits > 1 and self.threshold > self.step)
+        ):
+            raise BitsliceError(
+                f"the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of {self.step}, "
+                f"not {self.threshold}"
+            )
+        if self.threshold == (self.step + 1) // 2:  # one way to say it
+            object.__setattr__(self, "threshold", None)
+
+    @property
+    def first(self) -> int:
+        """Smallest sum of code 1."""
+        return (self.step + 1) // 2 if self.threshold is None else self.threshold
+
+    @property
+    def gain(self) -> int:
+        """How many times itself a sum can become, at most; a whole number not below that."""
+        return -(-self.step // self.first)
 
     @property
     def full_scale(self) -> int | None:
@@ -49,16 +76,17 @@ class Adc:
         """Whether some sum from 0 to ``largest`` (any shape, integer) is not converted to itself; bool, same shape."""
         if self.bits is None:
             return torch.zeros_like(largest, dtype=torch.bool)
-        return largest.gt(0) if self.step > 1 else largest.gt(2**self.bits - 1)
+        return largest.gt(2**self.bits - 1 if self.step == self.first == 1 else 0)
 
     def convert(self, sums: Tensor) -> Tensor:
         """Converted bitline sums: same shape and type; ``sums`` are integers, or real where cells are not ideal."""
         if self.bits is None:
             return sums
-        if self.step == 1 and not sums.is_floating_point():
+        if self.step == self.first == 1 and not sums.is_floating_point():
             return sums.clamp(0, 2**self.bits - 1)
-        codes = torch.div(sums + self.step / 2 if sums.is_floating_point() else sums + self.step // 2, self.step)
-        return codes.floor().clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
+        above = self.step - self.first
+        codes = torch.div(sums + (above + 0.5 if sums.is_floating_point() else above), self.step).floor()
+        return codes.clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
 
 
 AdcSetting = tuple[int | Adc | None, ...]
@@ -130,15 +158,17 @@ def adcs_of(layer: str, bits: AdcBits | Mapping[str, AdcBits], slices: int = 4) 
 
 
 def adc_word(adc: int | Adc | None) -> str:
-    """One ADC as text: its resolution, with its step behind an x where that is not 1, or ``ideal``.
+    """One ADC as text: its resolution, then its step behind an x and its threshold behind an @ where it has them.
 
-    >>> [adc_word(adc) for adc in (3, Adc(3), Adc(3, step=4), None)]
-    ['3', '3', '3x4', 'ideal']
+    >>> [adc_word(adc) for adc in (3, Adc(3), Adc(3, step=4), Adc(1, step=8, threshold=3), None)]
+    ['3', '3', '3x4', '1x8@3', 'ideal']
     >>> adc_word(0)  # what a slice without a set cell asks for
     '0'
     """
-    bits, step = (adc.bits, adc.step) if isinstance(adc, Adc) else (adc, 1)
-    return "ideal" if bits is None else f"{bits}x{step}" if step > 1 else str(bits)
+    if not isinstance(adc, Adc):
+        return "ideal" if adc is None else str(adc)
+    word = adc_word(adc.bits) + (f"x{adc.step}" if adc.step > 1 else "")
+    return word if adc.threshold is None else f"{word}@{adc.threshold}"
 
 
 def setting_name(setting: AdcBits | LayerAdcs) -> str:
@@ -160,24 +190,26 @@ def setting_name(setting: AdcBits | LayerAdcs) -> str:
 def adc_setting(text: str) -> AdcSetting:
     """ADCs from text, a word a slice, B0 first.
 
-    >>> adc_setting("3x2,3,ideal,1")
-    (Adc(bits=3, step=2), 3, None, 1)
+    >>> adc_setting("3x2,3,ideal,1x4@3")
+    (Adc(bits=3, step=2, threshold=None), 3, None, Adc(bits=1, step=4, threshold=3))
 
     Raises:
         BitsliceError: if a word is none of an ADC.
     """
 
     def adc(word: str) -> int | Adc | None:
-        bits, _, step = word.partition("x")
         if word == "ideal":
             return None
-        return Adc(int(bits), int(step)) if int(step or 1) != 1 else int(bits)
+        levels, _, threshold = word.partition("@")
+        bits, _, step = levels.partition("x")
+        found = Adc(int(bits), int(step or 1), int(threshold) if threshold else None)
+        return int(bits) if found == Adc(int(bits)) else found
 
     try:
         return tuple(adc(word) for word in text.split(","))
     except ValueError:
         raise BitsliceError(
-            f"ADCs are whole numbers of bits, as 3x2 with a step, or ideal, such as 3,3,3,1, not {text!r}"
+            f"ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal, such as 3,3,3,1, not {text!r}"
         ) from None
 
 
@@ -187,7 +219,7 @@ def from_json(setting: Any) -> AdcChoice:
     A setting may also be one number, or text as :func:`adc_setting` reads it.
 
     >>> from_json([3, {"bits": 3, "step": 2}, None])
-    (3, Adc(bits=3, step=2), None)
+    (3, Adc(bits=3, step=2, threshold=None), None)
     >>> setting_name(from_json({"fc": 8, "*": "3,3,3,1"}))
     'fc: 8; *: 3,3,3,1'
     """
@@ -210,4 +242,4 @@ def to_json(setting: AdcBits | LayerAdcs) -> Any:
         return {pattern: to_json(bits) for pattern, bits in setting.items()}
     if setting is None or isinstance(setting, int):
         return setting
-    return [asdict(adc) if isinstance(adc, Adc) else adc for adc in setting]
+    return [{k: v for k, v in asdict(adc).items() if v is not None} if isinstance(adc, Adc) else adc for adc in setting]

@@ -36,7 +36,7 @@ class Task(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("wordlines", "rows", "input_bits", "byte_stride")),
         *((name, ctypes.c_int64) for name in ("images", "height", "width", "image_stride", "row_stride")),
         *((name, ctypes.c_int64) for name in ("jobs", "cell_bits", "dac_bits", "slices")),
-        *((name, ctypes.c_void_p) for name in ("job", "lists", "indices", "kept", "dropped")),
+        *((name, ctypes.c_void_p) for name in ("job", "lists", "indices", "kept", "dropped", "start", "place")),
         ("result_bits", ctypes.c_int64),
         ("result", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("result_stride", "negative")),
@@ -123,9 +123,9 @@ class Counters:
         bounds = torch.zeros(self.outputs, *self.shape, dtype=torch.int64)  # output, tile, sign, slice
         bounds[tuple(torch.from_numpy(self.jobs).long().T)] = torch.from_numpy(sums) * crossbar.largest_digit
         planes = [counter_planes(int(bounds[..., k].max()), adc) for k, adc in enumerate(adcs)]
-        self.kept, self.dropped = np.array(planes, np.int64).T.copy()
-        if self.kept.max() > COUNTER_BITS:
-            raise BitsliceError(f"an ADC's step takes {self.kept.max()} bits; counters have {COUNTER_BITS}")
+        self.planes = dict(zip(("kept", "dropped", "start", "place"), np.array(planes, np.int64).T.copy(), strict=True))
+        if (widest := max(self.planes["kept"].max(), self.planes["place"].max())) > COUNTER_BITS:
+            raise BitsliceError(f"an ADC's step takes {widest} bits; counters have {COUNTER_BITS}")
         converted = torch.stack([adc.convert(bounds[..., k]) for k, adc in enumerate(adcs)], dim=3)
         weighted = converted << crossbar.cell_bits * torch.arange(len(adcs))
         self.largest = int(weighted.sum(dim=(1, 3)).max())
@@ -159,8 +159,7 @@ class Counters:
             unfold,
             bits,
             padding,
-            kept=self.kept,
-            dropped=self.dropped,
+            **self.planes,
             result_bits=largest.bit_length(),
             result=result.numpy(),
             result_stride=result.stride(0),
@@ -260,20 +259,28 @@ def kernels() -> ctypes.CDLL:
     return found
 
 
-def counter_planes(largest: int, adc: Adc) -> tuple[int, int]:
-    """Planes of a counter for sums up to ``largest``, and how many of them lie below the ADC's step.
+def counter_planes(largest: int, adc: Adc) -> tuple[int, int, int, int]:
+    """How counters of sums up to ``largest`` give an ADC's code.
+
+    Returns:
+        Planes of a counter; how many of them lie below the code; what it starts at; the power of two that a code of 1
+        is worth.
 
     >>> counter_planes(384, Adc(None)), counter_planes(384, Adc(3)), counter_planes(384, Adc(3, step=4))
-    ((9, 0), (3, 0), (5, 2))
+    ((9, 0, 0, 0), (3, 0, 0, 0), (5, 2, 2, 2))
+    >>> counter_planes(384, Adc(1, step=4, threshold=5))  # 5 and more reach 8, the fourth plane
+    (4, 3, 3, 2)
 
     Raises:
         BitsliceError: if the step is no power of two.
     """
     if adc.step.bit_count() != 1:
         raise BitsliceError(f"counters take ADC steps that are powers of two, not {adc.step}")
-    below = adc.step.bit_length() - 1
-    needed = (largest + adc.step // 2).bit_length()
-    return (needed if adc.bits is None else min(needed, adc.bits + below)), below
+    place = adc.step.bit_length() - 1
+    below = (adc.first - 1).bit_length() if adc.bits == 1 else place
+    start = 2**below - adc.first
+    needed = max(below, (largest + start).bit_length())
+    return (needed if adc.bits is None else min(needed, adc.bits + below)), below, start, place
 
 
 def row_lists(

@@ -42,8 +42,7 @@ class Simulation:
         ]
         self.simulated_sums = (mapped.codes - division.exact).sum(dim=1)
         self.exact = Exact(mapped, division.exact) if division.exact.any() or not any(self.matrices) else None
-        # An ADC with a step rounds a sum to at most twice itself.
-        widest = mapped.largest_sum() * (2 if any(adc.step > 1 for adc in adcs) else 1)
+        widest = mapped.largest_sum() * max(adc.gain for adc in adcs)
         self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
 
     def product(self, x: Tensor) -> Tensor:

@@ -36,6 +36,9 @@ class Stage:
     """What the backward pass makes of those ADCs."""
     headroom: int = 0
     """Highest bits of every weight's word that stay 0 (:func:`bitslice.leave_headroom`)."""
+    adc_levels: int | None = None
+    """On how many training images the levels of every layer's ADCs are found again before each epoch
+    (:func:`bitslice.crossbar.calibrate_adcs`); None: all layers have those of ``adc_bits``."""
 
 
 @dataclass(frozen=True)

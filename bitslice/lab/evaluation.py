@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar import Crossbar, bitline_sums, deploy, map_network, pooled
+from bitslice.crossbar import AdcChoice, Crossbar, bitline_sums, deploy, map_network, pooled
+from bitslice.crossbar.adc import to_json
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.data import Images
 from bitslice.lab.words import InputScaling, Method
@@ -49,15 +50,22 @@ def accuracy(model: nn.Module, images: Images, scaling: InputScaling, batch: int
     return percent_correct(model, ((network_input(pixels, images, scaling), labels) for pixels, labels in parts))
 
 
-def adc_accuracy(model: nn.Module, images: Images, config: Config, stage: Stage) -> float:
+def adc_accuracy(model: nn.Module, images: Images, config: Config, stage: Stage, adcs: AdcChoice | None) -> float:
     """Percent of ``images`` that ``model`` classifies correctly on crossbars, through the ADCs it trained with."""
     seen = network_input(images.pixels[: config.adc_images], images, config.input_scaling)
     mapped = map_network(model, seen, Crossbar(rows=config.rows, row_order=stage.row_order))
-    return accuracy(deploy(model, mapped, stage.adc_bits), images, config.input_scaling)
+    return accuracy(deploy(model, mapped, adcs), images, config.input_scaling)
 
 
-def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
-    """Test accuracy, densities and ADC statistics of a network: a record's ``final``. Of a float one, the accuracy."""
+def measure(model: nn.Module, images: Images, config: Config, adcs: AdcChoice | None = None) -> dict[str, Any]:
+    """Test accuracy, densities and ADC statistics of a network: a record's ``final``. Of a float one, the accuracy.
+
+    Args:
+        model: the network.
+        images: test images.
+        config: how it was trained.
+        adcs: those that it was adapted to.
+    """
     result: dict[str, Any] = {"accuracy": accuracy(model, images, config.input_scaling)}
     if config.method is Method.FLOAT:
         return result
@@ -72,5 +80,7 @@ def measure(model: nn.Module, images: Images, config: Config) -> dict[str, Any]:
     sums = pooled(bitline_sums(model, map_network(model, seen, Crossbar(rows=config.rows)), seen))
     result["adc"] = {f"B{k}": {"bound": s.bound, "observed": s.observed} for k, s in enumerate(sums)}
     if config.adapt is not None:
-        result["adc_accuracy"] = adc_accuracy(model, images, config, config.adapt)
+        result["adc_accuracy"] = adc_accuracy(model, images, config, config.adapt, adcs)
+        if config.adapt.adc_levels is not None:
+            result["adcs"] = to_json(adcs)
     return result

@@ -135,8 +135,26 @@ def cifar10(
     )
 
 
-Adaptation = tuple[Method, RowOrder, int]
-"""What is adapted to ADCs: a method's network, with rows in this order and so many bits of headroom."""
+@dataclass(frozen=True)
+class Adaptation:
+    """How a network is adapted to ADCs.
+
+    Attributes:
+        row_order: which wordlines share an array.
+        headroom: highest bits of every weight's word that stay 0.
+        adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
+            None: all layers have the same.
+    """
+
+    row_order: RowOrder = RowOrder.SPREAD
+    headroom: int = 0
+    adc_levels: int | None = None
+
+
+PLAIN = Adaptation()
+"""Rows are spread; ADCs are as they are named."""
+LEVELS = Adaptation(adc_levels=100)
+"""Levels are found, layer by layer."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +169,7 @@ class Experiment:
         sweep: alphas by method, around the defaults (which are among them).
         adapted: what is adapted to the claimed ADCs.
         adapt_rate: peak of the learning rate while adapting.
-        adapt_rate_headroom: the same where bits of headroom are left.
+        adapt_rate_near: the same where headroom, or levels found for each layer, leave less to learn.
         adapt_gradient: what the backward pass makes of the ADCs.
         observed_images: test images on which a report observes bitline sums.
     """
@@ -161,9 +179,9 @@ class Experiment:
     configure: Callable[..., Config]
     seeds: int = 2
     sweep: Mapping[Method, tuple[float, ...]] = field(default_factory=dict)
-    adapted: tuple[Adaptation, ...] = ()
+    adapted: tuple[tuple[Method, Adaptation], ...] = ()
     adapt_rate: float = 0.02
-    adapt_rate_headroom: float = 0.005
+    adapt_rate_near: float = 0.005
     adapt_gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH
     observed_images: int = 50
 
@@ -179,6 +197,8 @@ class Experiment:
         chosen = {"profile": profile, "input_scaling": input_scaling}
         return self.configure(method, seed=seed, alpha=alpha, **{k: v for k, v in chosen.items() if v is not None})
 
+
+_COMPARED = (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
 
 #: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
 _PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
@@ -199,15 +219,16 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.BL0: _PRICES,
             },
             adapted=(
-                (Method.QUANTIZED, RowOrder.SPREAD, 0),
-                (Method.PRUNED, RowOrder.SPREAD, 0),
-                (Method.BL1, RowOrder.SPREAD, 0),
-                (Method.BL1, RowOrder.CONSECUTIVE, 0),
-                (Method.QUANTIZED, RowOrder.SPREAD, 2),
-                (Method.BL1, RowOrder.SPREAD, 2),
+                (Method.QUANTIZED, PLAIN),
+                (Method.PRUNED, PLAIN),
+                (Method.BL1, PLAIN),
+                (Method.BL1, Adaptation(RowOrder.CONSECUTIVE)),
+                (Method.QUANTIZED, Adaptation(headroom=2)),
+                (Method.BL1, Adaptation(headroom=2)),
+                *((method, LEVELS) for method in _COMPARED),
             ),
             adapt_rate=0.2,
-            adapt_rate_headroom=0.2,
+            adapt_rate_near=0.2,
             adapt_gradient=AdcGradient.SHARE,  # its network has no batch normalization
             observed_images=1000,
         ),
@@ -220,11 +241,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.BL1: (0.05, 0.1, 0.2, 0.5),
                 Method.BL0: _PRICES,
             },
-            adapted=tuple(
-                (method, RowOrder.SPREAD, headroom)
-                for headroom in (0, 2)
-                for method in (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
-            ),
+            adapted=tuple((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
         ),
         Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),
         Experiment(
@@ -232,7 +249,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "CIFAR-10, VGG-11 with batch norm",
             partial(cifar10, "vgg11_bn"),
             sweep=_VGG11_SWEEP,
-            adapted=((Method.BL1, RowOrder.SPREAD, 2),),
+            adapted=((Method.BL1, Adaptation(headroom=2)), (Method.QUANTIZED, LEVELS)),
             observed_images=20,
         ),
     )
@@ -240,42 +257,46 @@ EXPERIMENTS: dict[str, Experiment] = {
 """Every experiment by its name."""
 
 
-def adapted(config: Config, adc_bits: AdcSetting, row_order: RowOrder = RowOrder.SPREAD, headroom: int = 0) -> Config:
+def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Config:  # frozen
     """``config`` with a last stage that trains through ADCs, without a regularizer (:mod:`bitslice.crossbar.aware`).
 
     Args:
         config: of a fixed-point network.
         adc_bits: ADC of every slice, B0 first.
-        row_order: which wordlines share an array.
-        headroom: highest bits of every weight's word that stay 0.
+        how: row order, headroom, levels.
 
     Raises:
-        BitsliceError: for a float network, ADCs that do not fit the slices, or a headroom that leaves no bit.
+        BitsliceError: for a float network, ADCs that do not fit the slices, a headroom that leaves no bit, or no image
+            for the levels.
     """
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
     adcs(adc_bits, slice_count(config.bits))
-    check_headroom(headroom, config.bits)
+    check_headroom(how.headroom, config.bits)
+    if how.adc_levels is not None and how.adc_levels < 1:
+        raise BitsliceError(f"the levels of ADCs are found on at least 1 image, not {how.adc_levels}")
+    near = how.headroom > 0 or how.adc_levels is not None
     experiment = EXPERIMENTS[config.experiment]
     epochs = {
         Profile.SMOKE: 1,
         Profile.QUICK: 2,
-        Profile.CPU: 2 if headroom else 5,
+        Profile.CPU: 2 if how.headroom else 4 if how.adc_levels else 5,
         Profile.LONG: 10,
         Profile.PAPER: 10,
     }
     stage = replace(
         config.finetune or config.pretrain,
         epochs=epochs[config.profile],
-        learning_rate=experiment.adapt_rate_headroom if headroom else experiment.adapt_rate,
+        learning_rate=experiment.adapt_rate_near if near else experiment.adapt_rate,
         regularizer=None,
         alpha=0.0,
         slice_price=None,
         schedule=Schedule.ONE_CYCLE,
         adc_bits=adc_bits,
-        row_order=row_order,
-        headroom=headroom,
+        row_order=how.row_order,
+        headroom=how.headroom,
         adc_gradient=experiment.adapt_gradient,
+        adc_levels=how.adc_levels,
     )
     return replace(config, adapt=stage)
 
@@ -298,4 +319,6 @@ def run_name(config: Config) -> str:
             parts.append(config.adapt.row_order.value)
         if config.adapt.headroom:
             parts.append(f"h{config.adapt.headroom}")
+        if config.adapt.adc_levels is not None:
+            parts.append("levels")
     return "-".join([*parts, f"s{config.seed}"])

@@ -7,7 +7,7 @@ from bitslice.crossbar import adc_word
 from bitslice.errors import BitsliceError
 from bitslice.lab.checks import differing_fields
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, adapted, run_name
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, Adaptation, adapted, run_name
 from bitslice.lab.names import by_name
 from bitslice.lab.words import Method, Profile
 
@@ -29,9 +29,7 @@ def planned(experiment: str, profile: Profile) -> dict[str, Config]:
         for alpha in alphas
     ]
     configs += [
-        adapted(chosen(method, profile, seed), CLAIMED, order, headroom)
-        for seed in seeds[:3]
-        for method, order, headroom in chosen.adapted
+        adapted(chosen(method, profile, seed), CLAIMED, how) for seed in seeds[:3] for method, how in chosen.adapted
     ]
     return {run_name(config): config for config in configs}
 
@@ -47,7 +45,7 @@ def again(config: Config) -> Config:
     stage = config.adapt
     if stage is None or stage.adc_bits is None:
         return made
-    return adapted(made, stage.adc_bits, stage.row_order, stage.headroom)
+    return adapted(made, stage.adc_bits, Adaptation(stage.row_order, stage.headroom, stage.adc_levels))
 
 
 def options(config: Config) -> str:
@@ -65,6 +63,8 @@ def options(config: Config) -> str:
     if stage is not None and stage.adc_bits is not None:
         words.append(f"--adc-bits {','.join(map(adc_word, stage.adc_bits))} --row-order {stage.row_order.value}")
         words.append(f"--headroom {stage.headroom}")
+        if stage.adc_levels is not None:
+            words.append(f"--adc-levels {stage.adc_levels}")
     return " ".join(words)
 
 

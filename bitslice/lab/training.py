@@ -10,7 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar import Crossbar, through_adcs
+from bitslice.crossbar import AdcChoice, Crossbar, calibrate_adcs, through_adcs
+from bitslice.crossbar.adc import from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write, check_writable
 from bitslice.lab import models, pipeline, records
@@ -62,6 +63,7 @@ class Run:
         self.checkpoint_seconds = checkpoint_seconds
         self.compiled = compiled
         self.checkpoint = folder / f"{self.name}.checkpoint"
+        self.adcs: AdcChoice | None = None  # of the last epoch
         self.history: dict[str, list[Any]] = {key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")}
         self.seconds = 0.0  # spent by earlier, interrupted attempts
         self.started = time.monotonic()
@@ -83,19 +85,14 @@ class Run:
         regularizer = stage.regularizer.build(model) if stage.regularizer else None
         if stage.slice_price is not None:
             charge_slices(model, stage.slice_price)
-        crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
         saved = time.monotonic()
         begun, first = saved, self.resume(model, optimizer)
         for epoch in range(first, stage.epochs):
-            with (
-                nullcontext()
-                if stage.adc_bits is None
-                else through_adcs(model, stage.adc_bits, crossbar, stage.adc_gradient)
-            ):
-                try:
+            try:
+                with self.converting(model, images, stage):
                     loss, correct = self.epoch(model, images, optimizer, stage, regularizer, epoch)
-                except BitsliceError as error:
-                    raise BitsliceError(f"{self.name}, epoch {epoch + 1} of {name}: {error}") from error
+            except BitsliceError as error:
+                raise BitsliceError(f"{self.name}, epoch {epoch + 1} of {name}: {error}") from error
             if not np.isfinite(loss):
                 raise BitsliceError(f"{self.name}, epoch {epoch + 1} of {name}: the loss is not finite")
             slices = density((t.codes() for t in quantized_tensors(model)), self.config.bits)
@@ -113,6 +110,17 @@ class Run:
             if now - saved >= self.checkpoint_seconds:
                 self.save(model, optimizer, epoch + 1)
                 saved = now
+
+    def converting(self, model: nn.Module, images: Images, stage: Stage) -> AbstractContextManager[None]:
+        """While open, ``model`` runs through the stage's ADCs, whose levels are found first where the stage says so."""
+        if stage.adc_bits is None:
+            return nullcontext()
+        crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
+        self.adcs = stage.adc_bits
+        if stage.adc_levels is not None:
+            shown = network_input(images.pixels[: stage.adc_levels], images, self.config.input_scaling)
+            self.adcs = calibrate_adcs(model, shown, stage.adc_bits, crossbar)
+        return through_adcs(model, self.adcs, crossbar, stage.adc_gradient)
 
     def epoch(
         self,
@@ -159,6 +167,7 @@ class Run:
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "history": self.history,
+            "adcs": to_json(self.adcs),
             "seconds": self.elapsed(),
         }
         with atomic_write(self.checkpoint) as path:
@@ -179,6 +188,7 @@ class Run:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         self.history, self.seconds = state["history"], state["seconds"]
+        self.adcs = from_json(state["adcs"]) if state.get("adcs") is not None else None
         self.report(f"{self.config.experiment} {self.name}: going on after epoch {state['epochs_done']}")
         return int(state["epochs_done"])
 
@@ -255,7 +265,7 @@ def run(
         prune(model, config.prune_threshold or 0.0)
         after_pruning = measure(model, test_images, config)
         this.train(model, train_images, config.finetune, "finetune")
-    final = measure(model, test_images, config)
+    final = measure(model, test_images, config, this.adcs)
     record = Record(
         path=folder / f"{this.name}.json",
         config=config,

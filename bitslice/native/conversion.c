@@ -8,7 +8,7 @@ static void convert(const Task *t, const Block *block, int64_t job, v *sum)
     int64_t slice = t->job[job][3];
     int kept = (int)t->kept[slice], dropped = (int)t->dropped[slice], bits = kept - dropped;
     int counted = kept == 1 && !dropped ? 0 : kept; /* one bit that saturates is what overflows no bits: an OR */
-    int end = (int)(block->plane_count - t->dac_bits) + bits + 1, low = (int)(t->cell_bits * slice) + dropped;
+    int end = (int)(block->plane_count - t->dac_bits) + bits + 1, low = (int)(t->cell_bits * slice + t->place[slice]);
     v value[VALUE_BITS], carry = {0};
     for (int p = 0; p < end; p++)
         value[p] = (v){0};
@@ -18,7 +18,7 @@ static void convert(const Task *t, const Block *block, int64_t job, v *sum)
         v counter[SUM_BITS][ABREAST], overflow[ABREAST] = {{0}};
         for (int p = 0; p < kept; p++)
             for (int c = 0; c < ABREAST; c++)
-                counter[p][c] = p == dropped - 1 ? ~(v){0} : (v){0}; /* half a step, to round */
+                counter[p][c] = t->start[slice] >> p & 1 ? ~(v){0} : (v){0};
         count_cycles(t, block, job, cycle, counter, counted, overflow);
         /* Cycles come in the order of their weight, so that the last carry always meets an empty plane. */
         for (int c = 0; c < ABREAST; c++) {

@@ -50,7 +50,9 @@ typedef struct {
     const int64_t *lists;      /* start of the row list of every job and cell bit, and the end of the last */
     const uint16_t *indices;   /* row lists, of even length; the row `rows` is empty */
     const int64_t *kept;       /* per slice: planes of the counters */
-    const int64_t *dropped;    /* per slice: how many of them lie below the ADC's step */
+    const int64_t *dropped;    /* per slice: how many of them lie below the lowest bit of the ADC's code */
+    const int64_t *start;      /* per slice: what counters start at, so that the planes above those are the code */
+    const int64_t *place;      /* per slice: what the lowest bit of the code is worth, as a power of two */
     int64_t result_bits;       /* planes of the sum of one output and sign */
     int32_t *result;           /* (images, outputs, height, width) */
     int64_t result_stride;     /* from image to image */

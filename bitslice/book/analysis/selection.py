@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bitslice.crossbar.adc import AdcSetting
-from bitslice.crossbar.geometry import RowOrder
 from bitslice.errors import BitsliceError
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, run_name
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, PLAIN, Adaptation, run_name
 from bitslice.lab.records import Record
 from bitslice.lab.words import InputScaling, Method, Profile
 
@@ -45,17 +44,16 @@ def select(
 def adapted(
     records: Iterable[Record],
     experiment: str,
-    row_order: RowOrder = RowOrder.SPREAD,
-    headroom: int = 0,
+    how: Adaptation = PLAIN,
     adc_bits: AdcSetting = CLAIMED,
 ) -> dict[str, list[Record]]:
-    """Runs of an experiment that were adapted to ``adc_bits`` with such rows and headroom, by method."""
+    """Runs of an experiment that were adapted to ``adc_bits`` like this, by method."""
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
         config, stage = record.config, record.config.adapt
         if stage is None or config.experiment != experiment:
             continue
-        if (stage.adc_bits, stage.row_order, stage.headroom) == (adc_bits, row_order, headroom):
+        if stage.adc_bits == adc_bits and Adaptation(stage.row_order, stage.headroom, stage.adc_levels) == how:
             found.setdefault(config.method.value, []).append(record)
     return found
 

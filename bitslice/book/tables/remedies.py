@@ -8,7 +8,7 @@ from bitslice.book.analysis import Spread, spread
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.experiments import CLAIMED, LEVELS, PLAIN, Adaptation
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report
 
@@ -23,11 +23,12 @@ REMEDIES = {
 """Kinds of report, by their folder, with what was done for small ADCs."""
 
 ADAPTATIONS = {
-    "Trained through ADCs": (RowOrder.CONSECUTIVE, 0),
-    "Rows spread, trained through ADCs": (RowOrder.SPREAD, 0),
-    "Rows spread, 2 bits of headroom, trained through ADCs": (RowOrder.SPREAD, 2),
+    "Trained through ADCs": Adaptation(RowOrder.CONSECUTIVE),
+    "Rows spread, trained through ADCs": PLAIN,
+    "Rows spread, 2 bits of headroom, trained through ADCs": Adaptation(headroom=2),
+    "Rows spread, levels found by layer, trained through ADCs": LEVELS,
 }
-"""What was done before and while networks were adapted to their ADCs: the order of rows, and bits of headroom."""
+"""How networks were adapted to their ADCs."""
 
 
 def remedies(
