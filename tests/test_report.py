@@ -11,7 +11,7 @@ from bitslice import quantize
 from bitslice.cli import main
 from bitslice.costs.designs import anchored
 from bitslice.costs.models import ADC_MODELS, COMPONENTS, SABERI
-from bitslice.crossbar import Adc, Crossbar, bitline_sums, deploy, map_network
+from bitslice.crossbar import Adc, Crossbar, bitline_sums, calibrate_adcs, deploy, map_network
 from bitslice.crossbar.network import recalibrate
 from bitslice.errors import BitsliceError
 from bitslice.lab.data import DATA_SETS, Images
@@ -128,6 +128,24 @@ class TestReport:
         ).double()
         assert wide.accuracy == pytest.approx(100 * float(right.mean()))
         assert wide.accuracy != narrow.accuracy
+
+    def test_levels_are_found_for_every_setting_on_the_images_given(self) -> None:
+        model, x, labels = example()
+        crossbar = Crossbar(rows=16)
+        settings = [(3, 3, 3, 1), (8, 8, 8, 8)]
+        found = report(model, x, labels, settings, anchored(SABERI), crossbar, 20, shown=x[:30])
+        plain = report(model, x, labels, settings, anchored(SABERI), crossbar, 20)
+        assert found.levels_images == 30
+        for setting, before in zip(found.settings, plain.settings, strict=True):
+            levels = calibrate_adcs(model, x[:30], setting.adc_bits, crossbar)
+            right = (deploy(model, map_network(model, x, crossbar), levels)(x).argmax(dim=1) == labels).double()
+            assert setting.levels == levels
+            assert setting.accuracy == pytest.approx(100 * float(right.mean()))
+            assert (setting.adc_bits, setting.energy) == (before.adc_bits, before.energy)
+        assert found.settings[0].accuracy > plain.settings[0].accuracy
+        assert found.settings[0].clipped != plain.settings[0].clipped
+        assert Report.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert "levels found on 30 images" in found.lines()[0]
 
     def test_headroom_holds_for_the_network_without_crossbars_too(self) -> None:
         model, x, labels = example()

@@ -50,6 +50,12 @@ def add(commands: Any) -> None:
         metavar="IMAGES",
         help="estimate batch normalization again through the ADCs, on so many training images (default: not)",
     )
+    report.add_argument(
+        "--adc-levels",
+        type=int,
+        metavar="IMAGES",
+        help="find every layer's ADC levels on so many training images (default: as --adc-bits says)",
+    )
     report.add_argument("--cost-model", default="components", help="of the ADC (default components: ISAAC's)")
     report.set_defaults(run=run_report)
     tolerance.add_argument("--adc-bits", default="8,8,8,8", metavar="B0,B1,B2,B3", help="as for report (default 8)")
@@ -96,9 +102,10 @@ def run_report(options: argparse.Namespace) -> None:
     adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
     torch.set_num_threads(_at_least_one("threads", options.threads))
     model, images, labels = network_and_images(options.network, options.images)
-    calibration = None
-    if options.calibrate is not None:
-        calibration = training_images(options.network, _at_least_one("calibrate", options.calibrate))
+    calibration, shown = (
+        None if count is None else training_images(options.network, _at_least_one(name, count))
+        for name, count in (("calibrate", options.calibrate), ("adc-levels", options.adc_levels))
+    )
     found = report(
         model,
         images,
@@ -109,6 +116,7 @@ def run_report(options: argparse.Namespace) -> None:
         min(options.observed_images, len(images)),
         options.headroom,
         calibration,
+        shown,
         network=options.network,
         say=_progress,
     )

@@ -169,7 +169,8 @@ class Experiment:
         sweep: alphas by method, around the defaults (which are among them).
         adapted: what is adapted to the claimed ADCs.
         adapt_rate: peak of the learning rate while adapting.
-        adapt_rate_near: the same where headroom, or levels found for each layer, leave less to learn.
+        adapt_rate_headroom: the same where bits of headroom are left.
+        adapt_rate_levels: the same where levels are found, which leave the least to learn.
         adapt_gradient: what the backward pass makes of the ADCs.
         observed_images: test images on which a report observes bitline sums.
     """
@@ -181,7 +182,8 @@ class Experiment:
     sweep: Mapping[Method, tuple[float, ...]] = field(default_factory=dict)
     adapted: tuple[tuple[Method, Adaptation], ...] = ()
     adapt_rate: float = 0.02
-    adapt_rate_near: float = 0.005
+    adapt_rate_headroom: float = 0.005
+    adapt_rate_levels: float = 0.003
     adapt_gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH
     observed_images: int = 50
 
@@ -228,7 +230,8 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *((method, LEVELS) for method in _COMPARED),
             ),
             adapt_rate=0.2,
-            adapt_rate_near=0.2,
+            adapt_rate_headroom=0.2,
+            adapt_rate_levels=0.05,
             adapt_gradient=AdcGradient.SHARE,  # its network has no batch normalization
             observed_images=1000,
         ),
@@ -271,12 +274,14 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
     """
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
+    experiment = EXPERIMENTS[config.experiment]
     adcs(adc_bits, slice_count(config.bits))
     check_headroom(how.headroom, config.bits)
     if how.adc_levels is not None and how.adc_levels < 1:
         raise BitsliceError(f"the levels of ADCs are found on at least 1 image, not {how.adc_levels}")
-    near = how.headroom > 0 or how.adc_levels is not None
-    experiment = EXPERIMENTS[config.experiment]
+    rate = experiment.adapt_rate_headroom if how.headroom else experiment.adapt_rate
+    if how.adc_levels is not None:
+        rate = experiment.adapt_rate_levels
     epochs = {
         Profile.SMOKE: 1,
         Profile.QUICK: 2,
@@ -287,7 +292,7 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
     stage = replace(
         config.finetune or config.pretrain,
         epochs=epochs[config.profile],
-        learning_rate=experiment.adapt_rate_near if near else experiment.adapt_rate,
+        learning_rate=rate,
         regularizer=None,
         alpha=0.0,
         slice_price=None,

@@ -23,6 +23,7 @@ from bitslice.crossbar import (
     MappedLayer,
     RowOrder,
     bitline_sums,
+    calibrate_adcs,
     deploy,
     images_at_a_time,
     map_network,
@@ -68,6 +69,7 @@ class Setting:
         latency: s an image, layers one after another; None likewise.
         interval: s between images, layers as a pipeline; None likewise.
         area: mm2 of all ADCs; None likewise, or where the model has no area.
+        levels: ADCs by layer whose levels were found for these resolutions; None: they are as ``adc_bits`` says.
     """
 
     adc_bits: AdcChoice
@@ -77,6 +79,7 @@ class Setting:
     latency: float | None
     interval: float | None
     area: float | None
+    levels: AdcChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Report:
         headroom: highest bits of every weight's word that were left 0 (:func:`bitslice.leave_headroom`).
         calibration_images: on how many training images batch normalization was estimated again, for every setting;
             None: it was not.
+        levels_images: on how many training images the levels of ADCs were found, for every setting
+            (:func:`bitslice.crossbar.calibrate_adcs`); None: they were not.
         digital_accuracy: percent, of the quantized network without crossbars.
         layers: of each layer its mapping, and per slice (B0 first) its bitline sums.
         settings: one a choice of ADCs.
@@ -105,6 +110,7 @@ class Report:
     observed_images: int
     headroom: int
     calibration_images: int | None
+    levels_images: int | None
     digital_accuracy: float
     layers: list[dict[str, Any]]
     settings: list[Setting]
@@ -112,7 +118,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        settings = [{**asdict(setting), "adc_bits": to_json(setting.adc_bits)} for setting in self.settings]
+        settings = [
+            {**asdict(setting), "adc_bits": to_json(setting.adc_bits), "levels": to_json(setting.levels)}
+            for setting in self.settings
+        ]
         return {**asdict(self), "settings": settings}
 
     @classmethod
@@ -120,10 +129,17 @@ class Report:
         """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
         crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
         settings = [
-            Setting(**{**s, "adc_bits": from_json(s["adc_bits"]), "clipped": tuple(s["clipped"])})
+            Setting(
+                **{
+                    **s,
+                    "adc_bits": from_json(s["adc_bits"]),
+                    "clipped": tuple(s["clipped"]),
+                    "levels": None if s.get("levels") is None else from_json(s["levels"]),
+                }
+            )
             for s in values["settings"]
         ]
-        absent = {"headroom": 0, "calibration_images": None}
+        absent = {"headroom": 0, "calibration_images": None, "levels_images": None}
         return cls(**{**absent, **values, "crossbar": crossbar, "settings": settings})
 
     def lines(self) -> list[str]:
@@ -134,6 +150,7 @@ class Report:
             f"{self.network}: {self.images} images, {self.digital_accuracy:.2f}% without crossbars; "
             f"bitline sums of {self.observed_images} images"
             + (f"; headroom of {self.headroom} bits" if self.headroom else "")
+            + (f"; levels found on {self.levels_images} images" if self.levels_images else "")
             + (f"; calibrated on {self.calibration_images} images" if self.calibration_images else ""),
             f"{'layer':{widest}}  arrays  used  conversions  largest sum (bound) " + " ".join(names),
         ]
@@ -240,6 +257,7 @@ def report(
     observed_images: int = 200,
     headroom: int = 0,
     calibration: Tensor | None = None,
+    shown: Tensor | None = None,
     budget: int = 2**30,
     network: str = "",
     say: Callable[[str], None] = lambda line: None,
@@ -258,6 +276,8 @@ def report(
         headroom: highest bits of every weight's word that are left 0, for every setting and without crossbars too.
         calibration: training inputs ``(images, ...)`` on which batch normalization is estimated again, for every
             setting (:func:`bitslice.crossbar.recalibrate`); None: it stays as it was trained.
+        shown: training inputs ``(images, ...)`` on which the levels of every layer's ADCs are found, for every setting
+            (:func:`bitslice.crossbar.calibrate_adcs`); None: they are as the settings say.
         budget: bytes that a batch's tensors may take.
         network: what is mapped, in words.
         say: called with a line of progress now and then.
@@ -285,7 +305,10 @@ def report(
     done = []
     for setting, each in zip(settings, converters, strict=True):
         ticker = _ticker(setting_name(setting), len(images), say)
-        deployed = deploy(model, mapped, setting)
+        levels = None if shown is None else calibrate_adcs(model, shown, setting, crossbar)
+        if levels is not None:
+            each = {name: adcs_of(name, levels, len(of)) for name, of in each.items()}
+        deployed = deploy(model, mapped, levels or setting)
         if calibration is not None:
             recalibrate(deployed, calibration, min(batch, 128))
         accuracy = percent_correct(deployed, batches, ticker)
@@ -305,6 +328,7 @@ def report(
                 latency=cost.latency if cost else None,
                 interval=cost.interval if cost else None,
                 area=cost.area if cost else None,
+                levels=levels,
             )
         )
     return Report(
@@ -315,6 +339,7 @@ def report(
         observed_images=observed_images,
         headroom=headroom,
         calibration_images=None if calibration is None else len(calibration),
+        levels_images=None if shown is None else len(shown),
         digital_accuracy=percent_correct(model, batches),
         layers=[describe(*pair) for pair in zip(mapped, sums, strict=True)],
         settings=done,
