@@ -28,6 +28,7 @@ def add(commands: Any) -> None:
         metavar="IMAGES",
         help="with --adc-bits: find every layer's ADC levels again on so many training images before each epoch",
     )
+    train.add_argument("--adc-gradient", help="with --adc-bits: straight_through or share (default: the experiment's)")
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
@@ -37,7 +38,7 @@ def add(commands: Any) -> None:
 
 def configuration(options: argparse.Namespace) -> "Config":
     """What the options ask for."""
-    from bitslice.crossbar import RowOrder, adc_setting
+    from bitslice.crossbar import AdcGradient, RowOrder, adc_setting
     from bitslice.lab.experiments import EXPERIMENTS, Adaptation, adapted
     from bitslice.lab.names import by_name, by_value
     from bitslice.lab.words import InputScaling, Method, Profile
@@ -46,12 +47,13 @@ def configuration(options: argparse.Namespace) -> "Config":
     scaling = None if options.input_scaling is None else by_value(InputScaling, options.input_scaling)
     method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
     config = experiment(method, profile, options.seed, options.alpha, scaling)
-    for name in ("headroom", "adc_levels"):
+    for name in ("headroom", "adc_levels", "adc_gradient"):
         if getattr(options, name) and options.adc_bits is None:
             option = name.replace("_", "-")
             raise BitsliceError(f"--{option} takes part in training through ADCs: give --adc-bits too")
     if options.adc_bits is not None:
-        how = Adaptation(by_value(RowOrder, options.row_order), options.headroom, options.adc_levels)
+        gradient = None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient)
+        how = Adaptation(by_value(RowOrder, options.row_order), options.headroom, options.adc_levels, gradient)
         config = adapted(config, adc_setting(options.adc_bits), how)
     return config
 

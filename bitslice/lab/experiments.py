@@ -144,11 +144,22 @@ class Adaptation:
         headroom: highest bits of every weight's word that stay 0.
         adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
             None: all layers have the same.
+        gradient: what the backward pass makes of ADCs; None: the experiment's.
     """
 
     row_order: RowOrder = RowOrder.SPREAD
     headroom: int = 0
     adc_levels: int | None = None
+    gradient: AdcGradient | None = None
+
+    @classmethod
+    def of(cls, config: Config) -> "Adaptation | None":
+        """How a network of ``config`` is adapted; None: it is not."""
+        stage = config.adapt
+        if stage is None:
+            return None
+        default = stage.adc_gradient is EXPERIMENTS[config.experiment].adapt_gradient
+        return cls(stage.row_order, stage.headroom, stage.adc_levels, None if default else stage.adc_gradient)
 
 
 PLAIN = Adaptation()
@@ -300,7 +311,7 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
         adc_bits=adc_bits,
         row_order=how.row_order,
         headroom=how.headroom,
-        adc_gradient=experiment.adapt_gradient,
+        adc_gradient=how.gradient or experiment.adapt_gradient,
         adc_levels=how.adc_levels,
     )
     return replace(config, adapt=stage)
@@ -318,12 +329,15 @@ def run_name(config: Config) -> str:
         parts.append(f"a{config.alpha:.15g}")
     if config.input_scaling is not standard.input_scaling:
         parts.append(config.input_scaling.value)
-    if config.adapt is not None and config.adapt.adc_bits is not None:
+    how = Adaptation.of(config)
+    if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:
         parts.append("adc" + ".".join(adc_word(adc) for adc in config.adapt.adc_bits))
-        if config.adapt.row_order is not RowOrder.CONSECUTIVE:
-            parts.append(config.adapt.row_order.value)
-        if config.adapt.headroom:
-            parts.append(f"h{config.adapt.headroom}")
-        if config.adapt.adc_levels is not None:
+        if how.row_order is not RowOrder.CONSECUTIVE:
+            parts.append(how.row_order.value)
+        if how.headroom:
+            parts.append(f"h{how.headroom}")
+        if how.adc_levels is not None:
             parts.append("levels")
+        if how.gradient is not None:
+            parts.append(how.gradient.value)
     return "-".join([*parts, f"s{config.seed}"])

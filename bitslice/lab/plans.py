@@ -42,10 +42,10 @@ def again(config: Config) -> Config:
     """
     experiment = by_name("experiment", EXPERIMENTS, config.experiment)
     made = experiment(config.method, config.profile, config.seed, config.alpha, config.input_scaling)
-    stage = config.adapt
-    if stage is None or stage.adc_bits is None:
+    how = Adaptation.of(config)
+    if how is None or config.adapt is None or config.adapt.adc_bits is None:
         return made
-    return adapted(made, stage.adc_bits, Adaptation(stage.row_order, stage.headroom, stage.adc_levels))
+    return adapted(made, config.adapt.adc_bits, how)
 
 
 def options(config: Config) -> str:
@@ -59,12 +59,14 @@ def options(config: Config) -> str:
         words.append(f"--alpha {config.alpha!r}")
     if config.input_scaling is not EXPERIMENTS[config.experiment](config.method, config.profile).input_scaling:
         words.append(f"--input-scaling {config.input_scaling.value}")
-    stage = config.adapt
-    if stage is not None and stage.adc_bits is not None:
-        words.append(f"--adc-bits {','.join(map(adc_word, stage.adc_bits))} --row-order {stage.row_order.value}")
-        words.append(f"--headroom {stage.headroom}")
-        if stage.adc_levels is not None:
-            words.append(f"--adc-levels {stage.adc_levels}")
+    how = Adaptation.of(config)
+    if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:
+        words.append(f"--adc-bits {','.join(map(adc_word, config.adapt.adc_bits))} --row-order {how.row_order.value}")
+        words.append(f"--headroom {how.headroom}")
+        if how.adc_levels is not None:
+            words.append(f"--adc-levels {how.adc_levels}")
+        if how.gradient is not None:
+            words.append(f"--adc-gradient {how.gradient.value}")
     return " ".join(words)
 
 

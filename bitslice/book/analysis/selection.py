@@ -53,7 +53,7 @@ def adapted(
         config, stage = record.config, record.config.adapt
         if stage is None or config.experiment != experiment:
             continue
-        if stage.adc_bits == adc_bits and Adaptation(stage.row_order, stage.headroom, stage.adc_levels) == how:
+        if stage.adc_bits == adc_bits and Adaptation.of(config) == how:
             found.setdefault(config.method.value, []).append(record)
     return found
 
