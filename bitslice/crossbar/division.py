@@ -45,6 +45,8 @@ def divide(mapped: MappedLayer, adcs: tuple[Adc, ...], ideal_cells: bool = True)
     changed = torch.stack([adc.changes(mapped.bounds[:, :, :, k]) for k, adc in enumerate(adcs)], dim=3)
     if not changed.any():
         return Division(changed, mapped.codes)
+    if not mapped.bounds[~changed].any():  # the common case of ADCs with a step, at every step of training
+        return Division(changed, torch.zeros_like(mapped.codes))
     rest = cells_on(mapped, ~changed)
     if kernel.applies(mapped.codes, adcs) and _counting_is_cheaper(mapped, ~changed, rest):
         return Division(mapped.bounds.gt(0), torch.zeros_like(mapped.codes))

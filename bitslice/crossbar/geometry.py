@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -65,6 +66,7 @@ class Crossbar:
         """What a wordline carries at most in one cycle, in units of its smallest level."""
         return int(2**self.dac_bits - 1)
 
+    @cache  # noqa: B019  # asked for at every step of training; few geometries, few sizes of layers
     def tiles(self, wordlines: int) -> tuple[Tensor, ...]:
         """Which wordlines, of so many, each array holds, row by row; int64. All arrays but the last hold as many.
 

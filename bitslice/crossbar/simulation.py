@@ -40,7 +40,7 @@ class Simulation:
             simulated_matrix(mapped, group, bitlines, adcs, cells) if bitlines.any() else None
             for group, bitlines in enumerate(division.simulated)
         ]
-        self.simulated_sums = (mapped.codes - division.exact).sum(dim=1)
+        self.simulated = mapped.codes - division.exact
         self.exact = Exact(mapped, division.exact) if division.exact.any() or not any(self.matrices) else None
         widest = mapped.largest_sum() * max(adc.gain for adc in adcs)
         self.dtype = torch.float32 if widest < EXACT_IN_FLOAT32 else torch.float64
@@ -75,7 +75,7 @@ class Simulation:
                 if matrix is not None:
                     matrix.add(result[:, group], inputs, unfold, phase.bits, phase.sign, phase.padding)
         if mapped.signed and mapped.crossbar.signed_inputs is SignedInputs.OFFSET:
-            result -= 2**mapped.input_bits * self.simulated_sums[..., None, None]
+            result -= 2**mapped.input_bits * self.simulated.sum(dim=1)[..., None, None]
         return mapped.layout.output(result.flatten(1, 2), x)
 
     def _empty(self, x: Tensor) -> Tensor:
