@@ -342,7 +342,10 @@ class TestRefusals:
             (lambda: Adc(3, 0), "the step of an ADC must be at least 1 cell level, not 0"),
             (lambda: Adc(None, 2), "an ideal ADC has no step and no threshold: give it a resolution"),
             (lambda: Adc(None, 1, 1), "an ideal ADC has no step and no threshold: give it a resolution"),
-            (lambda: Adc(1, 4, 0), "the threshold of an ADC must be at least 1"),
+            (
+                lambda: Adc(1, 4, 0),
+                "the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of 4, not 0",
+            ),
             (lambda: adcs((3, 3, 3)), "4 slices need 4 ADC resolutions, B0 first, not 3"),
             (lambda: NonIdealities(variation=-1), "variation must be a finite number, 0 or larger, not -1"),
             (

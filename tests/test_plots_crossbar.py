@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
-from bitslice.crossbar import BitlineSums, Crossbar, RowOrder, map_network
+from bitslice.crossbar import BitlineSums, Crossbar, map_network
 from bitslice.errors import BitsliceError
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, adapted
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, LEVELS, adapted
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile
@@ -57,6 +57,7 @@ def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> R
         observed_images=100,
         headroom=0,
         calibration_images=None,
+        levels_images=None,
         digital_accuracy=digital,
         layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],
         settings=settings,
@@ -217,45 +218,55 @@ def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() ->
     assert "Bit-slice L1 (n=2)" in texts(figure)
 
 
-def test_accuracy_by_setting_shows_what_was_done_for_small_adcs() -> None:
-    curves = {"report": reports()["bl1"], "spread": reports()["bl1"], "adapted": reports()["bl1"][:1]}
-    curves["adapted-headroom"] = curves["headroom"] = reports()["bl1"][:1]
-    shown = texts(crossbar.accuracy_by_setting({"mnist": curves}))
-    trained = ("trained through ADCs (n=1)", "2 bits of headroom, trained through ADCs (n=1)")
-    for name in ("as trained (n=2)", "spread rows (n=2)", "2 bits of headroom (n=1)", *trained):
-        assert name in shown
+def remedied() -> dict[str, dict[str, analysis.Spread]]:
+    run = record(Method.BL1, 0, None, 97.5, 3.0)
+    run = replace(run, config=adapted(run.config, CLAIMED, LEVELS), final={**run.final, "adc_accuracy": 97.25})
+    spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
+    kinds = {"report": reports(), "spread": spread_rows, "levels": {}}
+    trained = {"Levels found, trained through": {"bl1": [run]}, "Trained through": {}}
+    return analysis.by_remedy(kinds, trained)
 
 
 def test_remedies_have_a_row_a_remedy_and_a_column_a_method() -> None:
-    run = record(Method.BL1, 0, None, 97.5, 3.0)
-    run = replace(run, config=adapted(run.config, CLAIMED), final={**run.final, "adc_accuracy": 97.25})
-    spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
-    kinds = {"report": reports(), "spread": spread_rows, "calibrated": {}}
-    last = "Rows spread, 2 bits of headroom, trained through ADCs"
-    assert tables.ADAPTATIONS[last] == (RowOrder.SPREAD, 2)
-    rows = tables.remedies(kinds, {last: {"bl1": [run]}, "Trained through ADCs": {}})
+    assert analysis.ADAPTATIONS["Levels found, trained through"] == LEVELS
+    rows = tables.remedies(remedied())
     assert [[*row.values()] for row in rows] == [
-        ["No ADCs", "98.00", analysis.Spread((97, 98)).text()],
+        ["Without ADCs", "98.00", analysis.Spread((97, 98)).text()],
         ["As trained", "50.00", analysis.Spread((70, 74)).text()],
         ["Rows spread", "–", analysis.Spread((90, 92)).text()],
-        [last, "–", "97.25 (n=1)"],
+        ["Levels found, trained through", "–", "97.25 (n=1)"],
     ]
     assert list(rows[0]) == ["For the ADCs", "Pruned (%, n=1)", "Bit-slice L1 (%, n=2)"]
 
 
-def test_headroom_has_a_row_each_with_the_accuracy_without_crossbars_beside() -> None:
-    wide = {"bl1": [report(97, {CLAIMED: 96}), report(96, {CLAIMED: 94})]}
-    plain, two = tables.by_headroom({0: {"pruned": reports()["pruned"], "bl1": reports()["bl1"]}, 2: wide})
-    assert plain["Pruned"] == "50.00 (98.00)"
-    assert two == {"Headroom (bits)": "2", "Bit-slice L1": f"{analysis.Spread((96, 94)).text()} (96.50)"}
+def test_accuracy_by_remedy_has_a_line_a_remedy() -> None:
+    figure = crossbar.accuracy_by_remedy({"mnist": remedied()})
+    (panel,) = figure.findobj(Axes)
+    assert [label.get_text() for label in panel.get_yticklabels()] == list(remedied())
+    marks = {c.get_label(): [round(x) for x in c.lines[0].get_xdata()] for c in panel.containers}
+    assert marks == {"Pruned": [98, 50], "Bit-slice L1": [98, 72, 91, 97]}
 
 
-def test_costs_of_adapted_networks_have_a_row_an_adaptation_and_method() -> None:
-    start = record(Method.BL1, 0, None, 97.5, 3.0)
+def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quantized() -> None:
+    start, quantized = record(Method.BL1, 0, None, 97.5, 3.0), record(Method.QUANTIZED, 0, None, 98.0, 9.0)
     run = replace(start, config=adapted(start.config, CLAIMED), final={**start.final, "adc_accuracy": 97.25})
-    (row,) = tables.adapted_costs([start, run], {"Rows spread": {"bl1": [run]}, "None": {}})
-    assert row == {"Network": "Bit-slice L1", "Adapted": "Rows spread", "n": "1", "Points lost": "0.25"}
-    assert tables.adapted_costs([run], {"Rows spread": {"bl1": [run]}}) == []
+    runs = {"Rows spread": {"bl1": [run]}, "None": {}}
+    (row,) = tables.adapted_costs([start, quantized, run], runs)
+    assert row == {
+        "Network": "Bit-slice L1",
+        "Adapted": "Rows spread",
+        "n": "1",
+        "Points lost": "0.25",
+        "Below *Quantized*": "0.75",
+        "Within 0.5": "no",
+    }
+    assert tables.adapted_costs([start, run], runs) == []
+    assert analysis.adc_finding("MNIST", [quantized], runs) == (
+        "MNIST: **not within 0.5 points** of the quantized network; closest comes *Bit-slice L1* (rows spread), "
+        "0.75 points below (n=1)."
+    )
+    assert "**within 0.5 points**" in analysis.adc_finding("MNIST", [replace(quantized, final=start.final)], runs)
+    assert analysis.adc_finding("MNIST", [start], runs) == "MNIST: no network was trained through the claimed ADCs."
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

@@ -271,7 +271,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 """Every experiment by its name."""
 
 
-def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Config:  # frozen
+def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Config:
     """``config`` with a last stage that trains through ADCs, without a regularizer (:mod:`bitslice.crossbar.aware`).
 
     Args:
@@ -296,13 +296,13 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
     epochs = {
         Profile.SMOKE: 1,
         Profile.QUICK: 2,
-        Profile.CPU: 2 if how.headroom else 4 if how.adc_levels else 5,
+        Profile.CPU: 2 if how.headroom else 5,
         Profile.LONG: 10,
         Profile.PAPER: 10,
-    }
+    }[config.profile]
     stage = replace(
         config.finetune or config.pretrain,
-        epochs=epochs[config.profile],
+        epochs=min(epochs, 4) if how.adc_levels else epochs,  # they start near
         learning_rate=rate,
         regularizer=None,
         alpha=0.0,

@@ -3,6 +3,16 @@
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
+from bitslice.book.analysis.remedies import (
+    ADAPTATIONS,
+    MARGIN,
+    REMEDIES,
+    WITHOUT,
+    ByMethod,
+    adc_finding,
+    below_quantized,
+    by_remedy,
+)
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
     adapted,
@@ -21,7 +31,12 @@ from bitslice.book.analysis.selection import (
 from bitslice.book.analysis.simulated import Simulated, accuracies, hardier, simulated, tolerated
 
 __all__ = [
+    "ADAPTATIONS",
     "CLAIMED_BITS",
+    "MARGIN",
+    "REMEDIES",
+    "WITHOUT",
+    "ByMethod",
     "Claim",
     "Front",
     "Layer",
@@ -30,10 +45,13 @@ __all__ = [
     "accuracies",
     "adapted",
     "adapted_cost",
+    "adc_finding",
     "at_alpha",
     "at_default_alpha",
+    "below_quantized",
     "beside",
     "by_alpha",
+    "by_remedy",
     "by_seed",
     "claims",
     "density_at",

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from bitslice.book.analysis import CLAIMED_BITS, Simulated, Spread, accuracies, slice_bits, tolerated
+from bitslice.book.analysis import CLAIMED_BITS, WITHOUT, Simulated, Spread, accuracies, slice_bits, tolerated
 from bitslice.book.figures import EXPERIMENT_NAMES, INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.crossbar.adc import AdcSetting, setting_name
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -26,19 +26,6 @@ KIND_NAMES = {
     "on_off_ratio": "on/off ratio",
 }
 """Fields of :class:`bitslice.crossbar.NonIdealities` as axes name them."""
-
-
-STYLES = {
-    **{m: (METHOD_NAMES[m], colour, METHOD_MARKERS[m]) for m, colour in METHOD_COLOURS.items()},
-    "report": ("as trained", "#777777", "s"),
-    "spread": ("spread rows", "#56B4E9", "o"),
-    "spread-calibrated": ("calibrated", "#E69F00", "D"),
-    "headroom": ("2 bits of headroom", "#CC79A7", "v"),
-    "adapted": ("trained through ADCs", "#D55E00", "^"),
-    "adapted-headroom": ("2 bits of headroom, trained through ADCs", "#009E73", "P"),
-}
-"""Name, colour and marker of a curve: a method, or what was done for small ADCs (from calibration on, beside that rows
-were spread)."""
 
 
 def columns(arrays: Mapping[str, Tensor], largest: int = 3) -> Figure:
@@ -128,7 +115,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     """Accuracy under every choice of ADCs, one panel an experiment: mean over seeds, bars of one standard deviation.
 
     Args:
-        reports: by experiment and curve (a key of ``STYLES``), one a seed.
+        reports: by experiment and method, one a seed.
     """
     figure, panels = plt.subplots(len(reports), 1, figsize=(8, 0.4 + 3.2 * len(reports)), squeeze=False)
     for panel, (experiment, shown) in zip(panels[:, 0], reports.items(), strict=True):
@@ -142,6 +129,42 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
         panel.set_ylabel("test accuracy (%)")
         panel.legend(loc="best")
     panels[-1, 0].set_xlabel("ADC bits: of all slices, or of B0,B1,B2,B3")
+    return figure
+
+
+def accuracy_by_remedy(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) -> Figure:
+    """Accuracy on the claimed ADCs, a line a remedy, a panel an experiment; bars of one standard deviation.
+
+    Args:
+        found: by experiment, what :func:`bitslice.book.analysis.by_remedy` gives.
+    """
+    heights = [0.6 + 0.34 * len(remedies) for remedies in found.values()]
+    figure, panels = plt.subplots(
+        len(found), 1, figsize=(8.5, 0.6 + sum(heights)), squeeze=False, height_ratios=heights, sharex=True
+    )
+    for panel, (experiment, remedies) in zip(panels[:, 0], found.items(), strict=True):
+        methods = list(dict.fromkeys(method for each in remedies.values() for method in each))
+        for number, method in enumerate(methods):
+            aside = 0.12 * (number - (len(methods) - 1) / 2)
+            marks = [(own[method], place) for place, own in enumerate(remedies.values()) if method in own]
+            panel.errorbar(
+                [value.mean for value, _ in marks],
+                [place + aside for _, place in marks],
+                xerr=[value.deviation for value, _ in marks],
+                fmt=METHOD_MARKERS[method],
+                color=METHOD_COLOURS[method],
+                label=METHOD_NAMES[method],
+                ms=5,
+                capsize=2,
+                elinewidth=0.8,
+            )
+        if "quantized" in remedies[WITHOUT]:
+            panel.axvline(remedies[WITHOUT]["quantized"].mean, color=METHOD_COLOURS["quantized"], lw=1, ls="--")
+        panel.set_yticks(range(len(remedies)), list(remedies))
+        panel.set_ylim(len(remedies) - 0.5, -0.5)
+        panel.set_title(EXPERIMENT_NAMES[experiment])
+    panels[-1, 0].set_xlabel("test accuracy (%); dashed: Quantized without ADCs")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
@@ -214,14 +237,14 @@ def accuracy_by_strength(reports: Mapping[str, Mapping[str, Sequence[ToleranceRe
 
 def _curve(axes: Axes, name: str, positions: Sequence[float], values: Iterable[Spread], note: str = "") -> None:
     """Means of one curve, with bars of one standard deviation; curves stand a little aside of each other."""
-    values, (label, colour, marker) = list(values), STYLES[name]
+    values = list(values)
     axes.errorbar(
         positions,
         [value.mean for value in values],
         [value.deviation for value in values],
-        fmt=f"{marker}-",
-        color=colour,
-        label=label + note,
+        fmt=f"{METHOD_MARKERS[name]}-",
+        color=METHOD_COLOURS[name],
+        label=METHOD_NAMES[name] + note,
         lw=1.4,
         ms=5,
         capsize=2,

@@ -13,13 +13,11 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import ADAPTATIONS, REMEDIES, adapted_costs, by_headroom, remedies
+from bitslice.book.tables.remedies import adapted_costs, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.zoo import zoo
 
 __all__ = [
-    "ADAPTATIONS",
-    "REMEDIES",
     "adapted_costs",
     "adc_bits",
     "adc_claims",
@@ -27,7 +25,6 @@ __all__ = [
     "adc_settings",
     "against_pruning",
     "beside_released",
-    "by_headroom",
     "claims",
     "departures",
     "designs",

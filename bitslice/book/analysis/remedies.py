@@ -1,0 +1,100 @@
+"""What was done so that small ADCs do, what that gives, and how far below the quantized network it ends."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bitslice.book.analysis.seeds import Spread, spread
+from bitslice.book.analysis.simulated import accuracies
+from bitslice.crossbar.geometry import RowOrder
+from bitslice.lab.experiments import CLAIMED, LEVELS, PLAIN, Adaptation
+from bitslice.lab.records import Record
+from bitslice.lab.report import Report
+from bitslice.lab.words import Method
+
+WITHOUT = "Without ADCs"
+"""Title of what all remedies are measured by."""
+
+REMEDIES = {
+    "report": "As trained",
+    "spread": "Rows spread",
+    "spread-calibrated": "Batch norm estimated again",
+    "headroom": "2 bits of headroom",
+    "levels": "Levels found",
+}
+"""Kinds of report, by their folder, with what was done for small ADCs; from the second on rows are spread, and where
+levels were found batch norm was estimated again too."""
+
+ADAPTATIONS = {
+    "Trained through, rows in order": Adaptation(RowOrder.CONSECUTIVE),
+    "Trained through": PLAIN,
+    "2 bits of headroom, trained through": Adaptation(headroom=2),
+    "Levels found, trained through": LEVELS,
+}
+"""How networks were adapted to their ADCs; but for the first, rows are spread."""
+
+MARGIN = 0.5
+"""Points of accuracy below the quantized network within which small ADCs are said to do."""
+
+ByMethod = Mapping[str, Sequence[Record]]
+
+
+def by_remedy(
+    reports: Mapping[str, Mapping[str, Sequence[Report]]], adapted: Mapping[str, ByMethod]
+) -> dict[str, dict[str, Spread]]:
+    """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs.
+
+    Args:
+        reports: by kind (a key of :data:`REMEDIES`) and method, one a seed; a kind may be missing.
+        adapted: records of runs adapted to the claimed ADCs, by a key of :data:`ADAPTATIONS` and method; likewise.
+    """
+    found = {WITHOUT: {m: Spread(tuple(r.digital_accuracy for r in own)) for m, own in reports["report"].items()}}
+    for kind, title in REMEDIES.items():
+        each = {m: accuracies(own).get(CLAIMED) for m, own in reports.get(kind, {}).items()}
+        found[title] = {method: accuracy for method, accuracy in each.items() if accuracy}
+    for title in ADAPTATIONS:
+        found[title] = {
+            method: spread(runs, lambda run: float(run.final["adc_accuracy"]))
+            for method, runs in adapted.get(title, {}).items()
+            if runs
+        }
+    return {title: methods for title, methods in found.items() if methods}
+
+
+def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread | None:
+    """Points of accuracy that networks on their ADCs lie below the quantized network, without ADCs, of their seed.
+
+    Args:
+        records: to find the quantized networks in.
+        runs: adapted to ADCs, one a seed.
+
+    Returns:
+        Over seeds; None if no quantized network of theirs is among ``records``.
+    """
+    quantized = {record.config: record for record in records}
+    pairs = [(quantized.get(run.config.pretrained()), run) for run in runs]
+    lost = tuple(start.accuracy - float(run.final["adc_accuracy"]) for start, run in pairs if start is not None)
+    return Spread(lost) if lost else None
+
+
+def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str, ByMethod]) -> str:
+    """One sentence: which network on the claimed ADCs comes closest to the quantized one, how close, and how.
+
+    Args:
+        experiment: its title.
+        records: to find the quantized networks in.
+        adapted: as for :func:`by_remedy`.
+    """
+    costs = {
+        (title, method): cost
+        for title, methods in adapted.items()
+        for method, runs in methods.items()
+        if (cost := below_quantized(records, runs))
+    }
+    if not costs:
+        return f"{experiment}: no network was trained through the claimed ADCs."
+    (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
+    name = next(known.title for known in Method if known.value == method)
+    verdict = "within" if best.mean <= MARGIN else "not within"
+    return (
+        f"{experiment}: **{verdict} {MARGIN} points** of the quantized network; closest comes *{name}* "
+        f"({title[0].lower()}{title[1:]}), {best.text()} points below (n={best.n})."
+    )
