@@ -56,16 +56,13 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 
 STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
 STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
-FEW = "".join(f" --adc-bits {setting}" for setting in ("ideal,ideal,ideal,ideal", "4,4,4,2", "3,3,3,1"))
+FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1", "2,2,2,1", "1,1,1,1"))
 SIMULATIONS = {
     "report": "report",
     "spread": "report --row-order spread",
-    "calibrated": "report --calibrate 512",
     "spread-calibrated": "report --row-order spread --calibrate 512",
     "headroom": "report --row-order spread --headroom 2",
-    "headroom-calibrated": "report --row-order spread --headroom 2 --calibrate 512" + FEW,
-    "headroom-1": "report --row-order spread --headroom 1" + FEW,
-    "headroom-3": "report --row-order spread --headroom 3" + FEW,
+    "levels": "report --row-order spread --adc-levels 100" + FOUND,
     "stepped": "report" + "".join(f" --adc-bits {setting}" for setting in STEPPED),
     "tolerance": "tolerance --images 2000",
 }
@@ -76,8 +73,11 @@ def simulation(wildcards):
     words = [SIMULATIONS[wildcards.kind]]
     if wildcards.kind != "tolerance":
         words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
-        if wildcards.kind != "report" and wildcards.experiment != "mnist":
-            words.append("--images 1000")
+        if wildcards.experiment != "mnist":
+            if wildcards.kind == "levels":  # with batch normalization
+                words.append("--calibrate 512")
+            elif wildcards.kind != "report":
+                words.append("--images 1000")
     return " ".join(words)
 
 
@@ -99,7 +99,7 @@ def simulated(kind):
         elif kind.endswith("calibrated"):
             wanted = default and config.experiment != "mnist"
         else:
-            wanted = default or (kind == "spread" and order is RowOrder.SPREAD)
+            wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
         if wanted and config.method is not Method.FLOAT:
             yield f"{config.experiment}/{run.path.stem}"
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bitslice.crossbar.adc import AdcChoice, from_json
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write, read_json, sha256
 from bitslice.lab import models
@@ -39,7 +40,8 @@ class Record:
         epochs: columns ``stage, epoch, loss, accuracy, mean_density``, one entry an epoch; accuracy in percent of the
             training set, in training mode.
         final: ``accuracy`` (percent of the test set), ``density`` (percent non-zero, B3 B2 B1 B0), ``mean_density``,
-            ``layers`` (density by tensor) and ``adc`` (bitline sums by slice).
+            ``layers`` (density by tensor), ``adc`` (bitline sums by slice), and of a run adapted to ADCs
+            ``adc_accuracy`` (percent, through them) and ``adcs`` (those found by layer, where they were).
         after_pruning: the same as ``final``, before fine-tuning; None for a run that does not prune.
         weights: ``file`` and ``sha256`` of the integer weights, or of a float network's; None for a float network of
             more than ``LARGEST_FLOAT`` parameters.
@@ -74,6 +76,12 @@ class Record:
     def mean_density(self) -> float:
         """Mean of :attr:`density`, percent."""
         return sum(self.density) / len(self.density)
+
+    @property
+    def adcs(self) -> AdcChoice | None:
+        """The ADCs that the network was adapted to, those found by layer where they were; None: it was not adapted."""
+        stage = self.config.adapt
+        return from_json(self.final["adcs"]) if "adcs" in self.final else stage.adc_bits if stage else None
 
     def summary(self) -> dict[str, Any]:
         """The record in one flat object, as ``bitslice results --json`` prints it."""

@@ -13,7 +13,7 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import adapted_costs, remedies
+from bitslice.book.tables.remedies import adapted_costs, levels, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.zoo import zoo
 
@@ -34,6 +34,7 @@ __all__ = [
     "equal_accuracy",
     "fullest_columns",
     "layer_sums",
+    "levels",
     "markdown",
     "methods",
     "networks",

@@ -7,6 +7,8 @@ from bitslice.book import analysis
 from bitslice.book.analysis import ByMethod, Spread
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
+from bitslice.crossbar import LayerAdcs, adc_word
+from bitslice.crossbar.adc import adcs_of
 from bitslice.lab.records import Record
 
 
@@ -24,6 +26,13 @@ def remedies(found: Mapping[str, Mapping[str, Spread]]) -> list[dict[str, Any]]:
     return [
         {"For the ADCs": title} | {f"{METHOD_NAMES[m]} (%, n={first[m].n})": cell(m, methods.get(m)) for m in first}
         for title, methods in found.items()
+    ]
+
+
+def levels(found: LayerAdcs) -> list[dict[str, Any]]:
+    """ADCs as they were found, a row a layer, a column a slice, B0 first."""
+    return [
+        {"Layer": layer} | {f"B{k}": adc_word(adc) for k, adc in enumerate(adcs_of(layer, found))} for layer in found
     ]
 
 
