@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.cli import main
-from bitslice.crossbar import Adc, AdcBits, Crossbar, RowOrder, SignedInputs, adcs, deploy, map_network
+from bitslice.crossbar import Adc, AdcBits, Crossbar, LayerAdcs, RowOrder, SignedInputs, adcs, deploy, map_network
 from bitslice.crossbar.aware import AdcGradient, converted, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
@@ -261,6 +261,34 @@ class TestRun:
             largest = int(tensor.codes().abs().max())
             assert largest <= 63 if tensor.name.endswith("weight") else 64 <= largest <= 255
 
+    def test_levels_are_found_before_every_epoch_and_kept_with_the_record(
+        self, trained: Trained, tmp_path: Path
+    ) -> None:
+        for path in trained.folder.glob("bl1-s0.*"):
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        config = adapted(small(Method.BL1), CLAIMED, Adaptation(adc_levels=20, gradient=AdcGradient.STRAIGHT_THROUGH))
+        config = replace(config, adapt=replace(config.adapt, epochs=2))
+        assert run_name(config) == "bl1-adc3.3.3.1-spread-levels-straight_through-s0"
+        record = training.run(config, tmp_path, report=silent)
+        read = records.read(record.path)
+        assert isinstance(read.adcs, LayerAdcs)
+        assert read.adcs == record.adcs
+        x = evaluation.network_input(TEST.pixels, TEST, config.input_scaling)
+        crossbar = Crossbar(row_order=RowOrder.SPREAD)
+        network = read.network()
+        deployed = deploy(network, map_network(network, x, crossbar), read.adcs)
+        assert record.final["adc_accuracy"] == evaluation.percent_correct(deployed, [(x, TEST.labels)])
+
+        def stop(line: str) -> None:
+            if "adapt 2/2" in line:
+                raise KeyboardInterrupt
+
+        for path in tmp_path.glob("*levels*"):
+            path.unlink()
+        with pytest.raises(KeyboardInterrupt):
+            training.run(config, tmp_path, report=stop, checkpoint_seconds=0)
+        assert training.run(config, tmp_path, report=silent).final == record.final
+
     def test_trains_what_it_starts_from_where_that_is_missing(self, trained: Trained, tmp_path: Path) -> None:
         training.run(example(), tmp_path, report=silent)
         assert records.read(tmp_path / "bl1-s0.json").weights == trained.records[Method.BL1].weights
@@ -295,6 +323,9 @@ class TestRun:
         assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
         for arguments, message in (
             (["--headroom", "2"], "give --adc-bits too"),
+            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits too"),
+            (["--adc-gradient", "share"], "--adc-gradient takes part in training through ADCs"),
+            (["--adc-bits", "3,3,3,1", "--adc-levels", "0"], "are found on at least 1 image, not 0"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
             (["--adc-bits", "3,3,3,x"], "ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal"),
             (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),

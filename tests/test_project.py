@@ -153,11 +153,15 @@ def test_released_simulations_are_of_the_network_and_kind_that_their_path_names(
     found = json.loads(path.read_text())
     assert found["network"] == f"results/{experiment}/{name}"
     if kind != "tolerance":
-        headroom = re.fullmatch(r"headroom(?:-(\d))?(?:-calibrated)?", kind)
-        order = "spread" if headroom or kind.startswith("spread") else "consecutive"
+        order = "spread" if kind in ("headroom", "levels") or kind.startswith("spread") else "consecutive"
         assert found["crossbar"].get("row_order", "consecutive") == order
-        assert found.get("headroom", 0) == (int(headroom[1] or 2) if headroom else 0)
-        assert bool(found.get("calibration_images")) == kind.endswith("calibrated")
+        assert found.get("headroom", 0) == (2 if kind == "headroom" else 0)
+        levels = kind == "levels"
+        assert bool(found.get("levels_images")) == levels == all(s.get("levels") for s in found["settings"])
+        calibrated = kind.endswith("calibrated") or (levels and experiment != "mnist")
+        assert bool(found.get("calibration_images")) == calibrated
+        if levels:
+            assert found["images"] == 10000
 
 
 def test_released_records_stay_small() -> None:
