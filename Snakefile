@@ -56,7 +56,7 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 
 STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
 STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
-FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1", "2,2,2,1", "1,1,1,1"))
+FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1"))
 SIMULATIONS = {
     "report": "report",
     "spread": "report --row-order spread",

@@ -1,4 +1,5 @@
-"""What quantization and bit-slice L1 cost in a training step, next to the same network in plain float.
+"""What quantization and bit-slice L1 cost in a training step, next to the same network in plain float; and what a
+step through small ADCs costs, next to the quantized one.
 
 Both steps run side by side, in turn, and the medians are compared, so that whatever else the machine does hits both.
 Results are merged into ``build/bench.json``: name, then ratio, medians in seconds, runs and versions.
@@ -13,7 +14,12 @@ import torch
 from torch import nn
 
 from benchmarks.timing import medians, merge
-from bitslice.lab import models
+from bitslice.crossbar import Crossbar, RowOrder, calibrate_adcs, through_adcs
+from bitslice.lab import models, records
+from bitslice.lab.data import DATA_SETS
+from bitslice.lab.evaluation import network_input
+from bitslice.lab.experiments import CLAIMED, LEVELS, adapted
+from bitslice.lab.words import Precision
 from bitslice.quantizer import quantize
 from bitslice.regularizers import BitSliceL1
 
@@ -56,6 +62,50 @@ def overhead(network: str, precision: torch.dtype, runs: int) -> dict[str, float
     }
 
 
+def adc_training(network: str, released: str, runs: int) -> dict[str, float]:
+    """Medians over interleaved pairs of a quantized step and of one through ADCs whose levels were found.
+
+    Args:
+        network: for messages.
+        released: path of the record whose network is trained, with its own precision and batch size.
+        runs: pairs.
+    """
+    record = records.read(Path(released))
+    config, crossbar = adapted(record.config, CLAIMED, LEVELS), Crossbar(row_order=RowOrder.SPREAD)
+    stage, model = config.adapt, record.network()
+    assert stage is not None
+    images = DATA_SETS[config.data](True).first(stage.batch_size)
+    x = network_input(images.pixels, images, config.input_scaling)
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        x = x.contiguous(memory_format=torch.channels_last)
+    levels = calibrate_adcs(model, x, CLAIMED, crossbar)
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, fused=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision is Precision.BFLOAT16):
+            logits = model(x).float()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(logits, images.labels).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def converted_step() -> None:
+        with through_adcs(model, levels, crossbar, stage.adc_gradient):
+            step()
+
+    times = medians({"quantized": step, "adcs": converted_step}, runs)
+    print(
+        f"{network}: quantized {1e3 * times['quantized']:.1f} ms, through ADCs {1e3 * times['adcs']:.1f} ms, "
+        f"ratio {times['adcs'] / times['quantized']:.2f}"
+    )
+    return {
+        "ratio": times["adcs"] / times["quantized"],
+        "quantized_seconds": times["quantized"],
+        "adc_seconds": times["adcs"],
+    }
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=15, help="interleaved pairs (default 15)")
@@ -81,6 +131,13 @@ def main() -> None:
                 f"{network} {name}: plain {1e3 * values['plain_seconds']:.1f} ms, "
                 f"quantized {1e3 * values['quantized_seconds']:.1f} ms, ratio {values['ratio']:.3f}"
             )
+    for network, released in {"mnist": "results/mnist", "resnet20": "results/cifar10-resnet20"}.items():
+        measured_adcs = adc_training(network, f"{released}/quantized-s0.json", chosen.runs)
+        results[f"adc_training_over_quantized_{network}"] = {
+            **measured_adcs,
+            "runs": chosen.runs,
+            "threads": chosen.threads,
+        }
     merge(chosen.out, results)
 
 

@@ -242,7 +242,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             ),
             adapt_rate=0.2,
             adapt_rate_headroom=0.2,
-            adapt_rate_levels=0.05,
+            adapt_rate_levels=0.2,
             adapt_gradient=AdcGradient.SHARE,  # its network has no batch normalization
             observed_images=1000,
         ),
