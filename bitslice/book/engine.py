@@ -42,7 +42,7 @@ def hold(path: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Become Snakemake with these arguments, or end with status 2: another one is at work, or the folder is read-only."""
+    """Become Snakemake with these arguments; status 2 if another one is at work, or the folder cannot be written."""
     command = [sys.executable, "-m", "snakemake"]
     try:
         check_writable(LOCK.parent)
