@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A run that was killed holds nobody up (see bitslice/book/engine.py).
 SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
 
-.PHONY: help book test figures reproduce crossbar zoo serve bench lock format clean
+.PHONY: help book test slow figures reproduce crossbar zoo serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -32,6 +32,10 @@ test: $(READY) ## Run every check: style, types, imports, tests, coverage
 	@mypy
 	@lint-imports
 	@python -m pytest
+
+slow: $(READY) ## Tests that take long: kills at a hundred random moments, 10,000 damaged inputs of each kind
+	@python -m pytest --no-cov -m slow
+	@python -m pytest --no-cov --hypothesis-profile=slow tests/test_fuzz.py
 
 figures: $(READY) ## Regenerate all figures
 	@$(SNAKEMAKE) figures

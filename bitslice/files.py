@@ -29,7 +29,7 @@ def read_json(path: Path, kind: str, build: Callable[[dict[str, Any]], T]) -> T:
         return build(json.loads(path.read_text()))
     except FileNotFoundError as error:
         raise BitsliceError(f"no {kind} at {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # a wrong object makes ``build`` raise many kinds
         raise BitsliceError(f"{path} is not a {kind}: {error}") from error
 
 

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
 from bitslice.fixed_point import FixedPoint, Rounding
-from bitslice.quantizer import Mask, quantize, quantized_tensors
+from bitslice.quantizer import Mask, check_headroom, quantize, quantized_tensors
 
 WORDS = "words"
 """Name of the array that tells how the codes are meant."""
@@ -103,22 +103,27 @@ def import_codes(model: nn.Module, arrays: Arrays) -> None:
     words = _words(arrays.pop(WORDS, None))
     masks = {name: arrays.pop(name) for name in list(arrays) if name.endswith(".mask") and name[:-5] in arrays}
     state, tensors, quantizers = _float_state(model), list(quantized_tensors(model)), dict(_exponents(model))
-    shapes = {f"{name}.exponent": torch.Size() for name in quantizers}
-    shapes |= {tensor.name: tensor.original.shape for tensor in tensors}
-    shapes |= {name: value.shape for name, value in state.items()}
-    for name in sorted(shapes.keys() | arrays.keys()):
-        if name not in arrays or shapes.get(name) != arrays[name].shape:
+    like = {f"{name}.exponent": torch.zeros((), dtype=torch.int16) for name in quantizers}
+    like |= {tensor.name: torch.zeros(tensor.original.shape, dtype=torch.int32, device="meta") for tensor in tensors}
+    like |= state
+    for name in sorted(like.keys() | arrays.keys()):
+        if name not in arrays or name not in like or like[name].shape != arrays[name].shape:
             raise BitsliceError(
                 f"these weights belong to another network: {name} is missing, unknown or of another size"
             )
+        if not np.can_cast(arrays[name].dtype, str(like[name].dtype).removeprefix("torch."), "same_kind"):
+            raise BitsliceError(f"these weights are damaged: {name} holds values of type {arrays[name].dtype}")
     for name, quantizer in quantizers.items():
         bits, headroom, rounding = words.get(name, (quantizer.bits, 0, quantizer.rounding.value))
         if (bits, rounding) != (quantizer.bits, quantizer.rounding.value):
             raise BitsliceError(
                 f"these weights have {bits}-bit words ({rounding}) for {name}, not {quantizer.bits}-bit"
             )
+        check_headroom(headroom, bits)
+        if not -126 <= (exponent := int(arrays[f"{name}.exponent"])) <= 127:
+            raise BitsliceError(f"these weights are damaged: {name} has a step beyond float32")
         quantizer.headroom = headroom
-        quantizer.step = torch.tensor(2.0 ** int(arrays[f"{name}.exponent"]), device=quantizer.step.device)
+        quantizer.step = torch.tensor(2.0**exponent, device=quantizer.step.device)
     with torch.no_grad():
         for tensor in tensors:
             codes = arrays[tensor.name].astype(np.int64)
@@ -126,6 +131,8 @@ def import_codes(model: nn.Module, arrays: Arrays) -> None:
                 raise BitsliceError(f"these weights are damaged: {tensor.name} has codes beyond its word")
             tensor.original.copy_(torch.from_numpy(codes).float() * tensor.quantizer.step.cpu())
             if (packed := masks.get(f"{tensor.name}.mask")) is not None:
+                if packed.dtype != np.uint8 or packed.shape != (-(-codes.size // 8),):
+                    raise BitsliceError(f"these weights are damaged: {tensor.name} has a mask of another size")
                 kept = np.unpackbits(packed, count=codes.size).reshape(codes.shape)
                 mask = Mask(torch.from_numpy(kept).to(tensor.original))
                 parametrize.register_parametrization(tensor.layer, tensor.name.rpartition(".")[2], mask)
@@ -139,7 +146,7 @@ def _words(stored: np.ndarray[Any, Any] | None) -> dict[str, tuple[int, int, str
         return {
             name: (int(bits), int(headroom), Rounding(kind).value) for name, (bits, headroom, kind) in found.items()
         }
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BitsliceError(f"these weights are damaged: their words cannot be read ({error})") from error
 
 
@@ -171,7 +178,10 @@ def load(model: nn.Module, path: str | Path) -> nn.Module:
         layers = [name.removesuffix("input").rstrip(".") for name in words if name.rpartition(".")[2] == "input"]
         if not layers:
             raise BitsliceError(f"{path} does not tell its words: quantize the model first, as it was")
-        bits, of_inputs = ({n: words[f"{n}.{of}".lstrip(".")][0] for n in layers} for of in ("weight", "input"))
+        names = {of: {n: f"{n}.{of}".lstrip(".") for n in layers} for of in ("weight", "input")}
+        if lacking := names["weight"].values() - words.keys():
+            raise BitsliceError(f"{path} is damaged: it does not tell the word of {min(lacking)}")
+        bits, of_inputs = ({n: words[name][0] for n, name in names[of].items()} for of in ("weight", "input"))
         rounding = Rounding(next(iter(words.values()))[2])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what stays in float does so as it did before

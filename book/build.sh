@@ -3,6 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source=build/book/source
+for notebook in build/executed/*.ipynb; do
+  python -m json.tool "$notebook" /dev/null 2>/dev/null && continue
+  rm "$notebook"
+  echo "$notebook was damaged and is removed: the same command makes it again" >&2
+  exit 1
+done
 rm -rf build/book
 mkdir -p "$source/extra"
 cp -r book/. "$source/"

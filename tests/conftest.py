@@ -17,6 +17,7 @@ from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
 
 hypothesis.settings.register_profile("bitslice", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("slow", deadline=None, max_examples=10_000)
 hypothesis.settings.load_profile("bitslice")
 
 

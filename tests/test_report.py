@@ -15,7 +15,8 @@ from bitslice.crossbar import Adc, Crossbar, bitline_sums, calibrate_adcs, deplo
 from bitslice.crossbar.network import recalibrate
 from bitslice.errors import BitsliceError
 from bitslice.lab.data import DATA_SETS, Images
-from bitslice.lab.report import QUANTILES, STANDARD, Report, read, report
+from bitslice.lab.described import QUANTILES
+from bitslice.lab.report import STANDARD, Report, read, report
 from bitslice.lab.subjects import network_and_images, training_images
 from bitslice.lab.tolerance import ToleranceReport, tolerance
 from bitslice.lab.words import Method

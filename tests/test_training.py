@@ -299,6 +299,34 @@ class TestInterruption:
             run(config, tmp_path)
         assert_one_line(error)
 
+    def test_no_damaged_byte_of_a_checkpoint_reaches_the_network(self, tmp_path: Path) -> None:
+        config = small(Method.QUANTIZED)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path, report=interrupt_after(2), checkpoint_seconds=0)
+        path = tmp_path / "quantized-s0.checkpoint"
+        good, straight, refused = path.read_bytes(), run(config, tmp_path), 0
+        for place in range(0, len(good), len(good) // 12):
+            path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+            try:
+                found = run(config, tmp_path)
+            except BitsliceError as error:
+                assert f"{path} is damaged: delete it" in str(error)  # noqa: PT017
+                refused += 1
+            else:  # a byte between the files of the archive
+                assert (found.weights, found.epochs) == (straight.weights, straight.epochs)
+        assert refused >= 8
+
+    @pytest.mark.parametrize("part", ["model", "optimizer", "history", "epochs_done", "config"])
+    def test_checkpoint_of_another_shape_is_reported(self, tmp_path: Path, part: str) -> None:
+        config = small(Method.QUANTIZED)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path, report=interrupt_after(2), checkpoint_seconds=0)
+        path = tmp_path / "quantized-s0.checkpoint"
+        torch.save({**torch.load(path, weights_only=True), part: {"a": torch.ones(3)}}, path)
+        with pytest.raises(BitsliceError, match=r"quantized-s0\.checkpoint (is damaged|belongs to another)") as error:
+            run(config, tmp_path)
+        assert_one_line(error)
+
 
 @pytest.mark.usefixtures("digits")
 class TestStateOfTheStart:

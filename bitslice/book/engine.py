@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bitslice.errors import BitsliceError
+from bitslice.files import check_writable
 
 LOCK = Path(".snakemake/engine.lock")
 LEFT_OVER = Path(".snakemake/locks")
@@ -41,9 +42,10 @@ def hold(path: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Become Snakemake with these arguments, or end with status 2 if another one is at work."""
+    """Become Snakemake with these arguments; status 2 if another one is at work, or the folder cannot be written."""
     command = [sys.executable, "-m", "snakemake"]
     try:
+        check_writable(LOCK.parent)
         held = hold(LOCK)
     except BitsliceError as error:
         print(f"bitslice: {error}", file=sys.stderr)

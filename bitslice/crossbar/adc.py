@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -37,9 +38,9 @@ class Adc:
     threshold: int | None = None
 
     def __post_init__(self) -> None:
-        if self.bits is not None and not 1 <= self.bits <= 16:
+        if self.bits is not None and not (isinstance(self.bits, Integral) and 1 <= self.bits <= 16):
             raise BitsliceError(f"an ADC has between 1 and 16 bits, not {self.bits}")
-        if self.step < 1:
+        if not isinstance(self.step, Integral) or self.step < 1:
             raise BitsliceError(f"the step of an ADC must be at least 1 cell level, not {self.step}")
         if self.bits is None and (self.step > 1 or self.threshold is not None):
             raise BitsliceError("an ideal ADC has no step and no threshold: give it a resolution")
@@ -216,7 +217,10 @@ def adc_setting(text: str) -> AdcSetting:
 def from_json(setting: Any) -> AdcChoice:
     """ADCs from JSON, in which a whole one is an object of its attributes; ADCs by layer are an object of settings.
 
-    A setting may also be one number, or text as :func:`adc_setting` reads it.
+    By layer a setting may also be one number, and everywhere text as :func:`adc_setting` reads it.
+
+    Raises:
+        BitsliceError: for what is no ADC; TypeError for what is no setting at all.
 
     >>> from_json([3, {"bits": 3, "step": 2}, None])
     (3, Adc(bits=3, step=2, threshold=None), None)
@@ -224,16 +228,21 @@ def from_json(setting: Any) -> AdcChoice:
     'fc: 8; *: 3,3,3,1'
     """
 
+    def several(value: Any) -> AdcSetting:
+        listed = adc_setting(value) if isinstance(value, str) else value
+        found = tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in listed)
+        adcs(found, len(found))  # refuses what is no ADC
+        return found
+
     def one(value: Any) -> AdcBits:
-        if isinstance(value, str):
-            return adc_setting(value)
         if value is None or isinstance(value, int):
+            adcs(value)
             return value
-        return tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in value)
+        return several(value)
 
     if isinstance(setting, dict):
         return LayerAdcs({pattern: one(value) for pattern, value in setting.items()})
-    return tuple(Adc(**adc) if isinstance(adc, dict) else adc for adc in setting)
+    return several(setting)
 
 
 def to_json(setting: AdcBits | LayerAdcs) -> Any:

@@ -1,13 +1,32 @@
-"""What a configuration may hold, and where two of them differ."""
+"""What a configuration or another record may hold, and where two of them differ."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from bitslice.errors import BitsliceError
 from bitslice.lab.words import Profile
 
 T = TypeVar("T")
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def checked(kind: type[T], values: Any) -> T:
+    """An object of a dataclass, made from plain JSON values that fit its annotations, fields within fields too.
+
+    Raises:
+        ValueError: naming the first that does not fit, is missing or unknown.
+    """
+    try:
+        made: T = _adapter(kind).validate_python(values, extra="forbid")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return made
 
 
 def differing_fields(ours: dict[str, Any], theirs: dict[str, Any], prefix: str = "") -> list[str]:

@@ -2,11 +2,11 @@
 
 import enum
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
-from bitslice.crossbar.adc import from_json
 from bitslice.fixed_point import Rounding
+from bitslice.lab.checks import checked
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
 
 
@@ -105,24 +105,9 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
-        """Inverse of :meth:`to_dict`; a field that is absent, as in records older than it, has its default."""
+        """Inverse of :meth:`to_dict`; a field that is absent, as in records older than it, has its default.
 
-        def stage(fields: dict[str, Any] | None) -> Stage | None:
-            if fields is None:
-                return None
-            adc_bits = fields.get("adc_bits")
-            return Stage(**_with_enums(Stage, fields) | {"adc_bits": None if adc_bits is None else from_json(adc_bits)})
-
-        stages = {name: stage(values.get(name)) for name in ("pretrain", "finetune", "adapt")}
-        return cls(**_with_enums(cls, values) | stages)
-
-
-def _with_enums(kind: type, fields: dict[str, Any]) -> dict[str, Any]:
-    """``fields`` of a dataclass, with members in place of the values of those that are enums."""
-    members = {
-        name: hint
-        for name, annotation in get_type_hints(kind).items()
-        for hint in (annotation, *get_args(annotation))
-        if isinstance(hint, type) and issubclass(hint, enum.Enum)
-    }
-    return {k: members[k](v) if k in members and v is not None else v for k, v in fields.items()}
+        Raises:
+            ValueError: naming a field that is unknown or does not fit.
+        """
+        return checked(cls, values)

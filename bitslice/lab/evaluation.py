@@ -1,10 +1,12 @@
 """What a network does on images: accuracy, without crossbars and on them, densities, and bitline sums."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from bitslice.crossbar import AdcChoice, Crossbar, bitline_sums, deploy, map_network, pooled
 from bitslice.crossbar.adc import to_json
@@ -13,6 +15,20 @@ from bitslice.lab.data import Images
 from bitslice.lab.words import InputScaling, Method
 from bitslice.quantizer import quantized_tensors
 from bitslice.slices import density
+
+
+class Measured(TypedDict):
+    """A network's test ``accuracy`` (percent) and, unless it is a float one, what its weights are like: ``density``
+    (percent non-zero, B3 B2 B1 B0), ``mean_density``, ``layers`` (density by tensor), ``adc`` (bitline sums by slice)
+    and, where it was trained through ADCs, its accuracy through them, and ``adcs``, by layer, where those were found."""
+
+    accuracy: float
+    density: NotRequired[Annotated[list[float], Field(min_length=1)]]
+    mean_density: NotRequired[float]
+    layers: NotRequired[dict[str, dict[str, Any]]]
+    adc: NotRequired[dict[str, dict[str, int]]]
+    adc_accuracy: NotRequired[float]
+    adcs: NotRequired[dict[str, list[Any]]]
 
 
 def network_input(pixels: Tensor, images: Images, scaling: InputScaling) -> Tensor:
@@ -57,7 +73,7 @@ def adc_accuracy(model: nn.Module, images: Images, config: Config, stage: Stage,
     return accuracy(deploy(model, mapped, adcs), images, config.input_scaling)
 
 
-def measure(model: nn.Module, images: Images, config: Config, adcs: AdcChoice | None = None) -> dict[str, Any]:
+def measure(model: nn.Module, images: Images, config: Config, adcs: AdcChoice | None = None) -> Measured:
     """Test accuracy, densities and ADC statistics of a network: a record's ``final``. Of a float one, the accuracy.
 
     Args:
@@ -66,7 +82,7 @@ def measure(model: nn.Module, images: Images, config: Config, adcs: AdcChoice | 
         config: how it was trained.
         adcs: those that it was adapted to.
     """
-    result: dict[str, Any] = {"accuracy": accuracy(model, images, config.input_scaling)}
+    result: Measured = {"accuracy": accuracy(model, images, config.input_scaling)}
     if config.method is Method.FLOAT:
         return result
     tensors = list(quantized_tensors(model))

@@ -24,6 +24,7 @@ from bitslice.calibration import calibrate
 from bitslice.crossbar import bitline_sums, deploy, map_network, pooled
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write, read_json, sha256
+from bitslice.lab.checks import checked
 from bitslice.lab.data import data_folder
 from bitslice.lab.data.download import pip_download
 from bitslice.lab.provenance import provenance
@@ -261,14 +262,7 @@ def read(path: Path = RECORD) -> Analysis:
         BitsliceError: if there is none, or the file is not one.
     """
 
-    def build(values: dict[str, Any]) -> Analysis:
-        kinds = [
-            Kind(kind["name"], *(tuple(kind[of]) for of in ("density", "bound_bits", "observed_bits")))
-            for kind in values["kinds"]
-        ]
-        return Analysis(**{**values, "kinds": kinds})
-
-    return read_json(path, "analysis of a transformer", build)
+    return read_json(path, "analysis of a transformer", lambda values: checked(Analysis, values))
 
 
 def main() -> None:

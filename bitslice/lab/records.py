@@ -7,16 +7,20 @@ power-of-two exponent a tensor. Released records live in ``results/<experiment>/
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import nn
+from typing_extensions import TypedDict
 
 from bitslice.crossbar.adc import AdcChoice, from_json
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write, read_json, sha256
 from bitslice.lab import models
+from bitslice.lab.checks import checked
 from bitslice.lab.config import Config
+from bitslice.lab.evaluation import Measured
 from bitslice.lab.project import CHECKOUT, found
 from bitslice.lab.words import Method
 from bitslice.quantizer import quantize
@@ -30,6 +34,13 @@ LARGEST_FLOAT = 1_000_000
 """Parameters up to which the weights of a float network are kept; unlike integer codes they hardly compress."""
 
 
+class Weights(TypedDict):
+    """The file beside the record, by its bare name, and its SHA-256."""
+
+    file: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Record:
     """One run's record.
@@ -39,9 +50,7 @@ class Record:
         config: the run's complete configuration.
         epochs: columns ``stage, epoch, loss, accuracy, mean_density``, one entry an epoch; accuracy in percent of the
             training set, in training mode.
-        final: ``accuracy`` (percent of the test set), ``density`` (percent non-zero, B3 B2 B1 B0), ``mean_density``,
-            ``layers`` (density by tensor), ``adc`` (bitline sums by slice), and of a run adapted to ADCs
-            ``adc_accuracy`` (percent, through them) and ``adcs`` (those found by layer, where they were).
+        final: of the trained network.
         after_pruning: the same as ``final``, before fine-tuning; None for a run that does not prune.
         weights: ``file`` and ``sha256`` of the integer weights, or of a float network's; None for a float network of
             more than ``LARGEST_FLOAT`` parameters.
@@ -51,9 +60,9 @@ class Record:
     path: Path
     config: Config
     epochs: dict[str, list[Any]]
-    final: dict[str, Any]
-    after_pruning: dict[str, Any] | None
-    weights: dict[str, str] | None
+    final: Measured
+    after_pruning: Measured | None
+    weights: Weights | None
     provenance: dict[str, Any]
 
     @property
@@ -148,9 +157,7 @@ def read(path: Path) -> Record:
     Raises:
         BitsliceError: if there is none, or the file is not one.
     """
-    return read_json(
-        path, "record", lambda fields: Record(path=path, **{**fields, "config": Config.from_dict(fields["config"])})
-    )
+    return read_json(path, "record", lambda fields: checked(Record, {**fields, "path": path}))
 
 
 def is_released(path: Path) -> bool:
@@ -166,13 +173,14 @@ def read_all(folder: Path | None = None) -> list[Record]:
         BitsliceError: if the folder holds none.
     """
     folder = found(RELEASED) if folder is None else folder
-    listed = [read(path) for path in sorted(folder.rglob("*.json"))]
+    # A name with a dot in front is that of a file whose writer was killed.
+    listed = [read(path) for path in sorted(folder.rglob("*.json")) if not path.name.startswith(".")]
     if not listed:
         raise BitsliceError(f"no records below {folder} (seen from {Path.cwd()})")
     return listed
 
 
-def save_weights(model: nn.Module, config: Config, path: Path) -> dict[str, str] | None:
+def save_weights(model: nn.Module, config: Config, path: Path) -> Weights | None:
     """Write the weights of a trained network beside its record; gives :attr:`Record.weights`."""
     if config.method is not Method.FLOAT:
         arrays = export_codes(model, masks=False)  # what is pruned is 0

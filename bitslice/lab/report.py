@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
 from bitslice.costs import AbsoluteAdc, LayerLoad, network_cost
@@ -16,7 +17,6 @@ from bitslice.crossbar import (
     Adc,
     AdcChoice,
     AdcSetting,
-    BitlineSums,
     Crossbar,
     LayerAdcs,
     LayerSums,
@@ -34,6 +34,8 @@ from bitslice.crossbar import (
 from bitslice.crossbar.adc import adcs_of, from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.files import read_json
+from bitslice.lab.checks import checked
+from bitslice.lab.described import DescribedLayer, describe
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import provenance
 from bitslice.quantizer import leave_headroom
@@ -53,9 +55,6 @@ STANDARD: tuple[AdcSetting, ...] = (
 )
 """ADC resolutions, B0 first, that every released network is run with; the paper claims 3, 3, 3, 1."""
 
-QUANTILES = (0.5, 0.9, 0.99, 0.999)
-"""Shares of all conversions for which a report names the sum that they do not exceed."""
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -72,14 +71,14 @@ class Setting:
         levels: ADCs by layer whose levels were found for these resolutions; None: they are as ``adc_bits`` says.
     """
 
-    adc_bits: AdcChoice
+    adc_bits: Annotated[AdcChoice, PlainValidator(from_json)]
     accuracy: float
     clipped: tuple[float, ...]
     energy: float | None
     latency: float | None
     interval: float | None
     area: float | None
-    levels: AdcChoice | None = None
+    levels: Annotated[AdcChoice | None, PlainValidator(lambda found: found and from_json(found))] = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Report:
     calibration_images: int | None
     levels_images: int | None
     digital_accuracy: float
-    layers: list[dict[str, Any]]
+    layers: Annotated[list[DescribedLayer], Field(min_length=1)]
     settings: list[Setting]
     provenance: dict[str, Any]
 
@@ -128,19 +127,8 @@ class Report:
     def from_dict(cls, values: dict[str, Any]) -> "Report":
         """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
         crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
-        settings = [
-            Setting(
-                **{
-                    **s,
-                    "adc_bits": from_json(s["adc_bits"]),
-                    "clipped": tuple(s["clipped"]),
-                    "levels": None if s.get("levels") is None else from_json(s["levels"]),
-                }
-            )
-            for s in values["settings"]
-        ]
         absent = {"headroom": 0, "calibration_images": None, "levels_images": None}
-        return cls(**{**absent, **values, "crossbar": crossbar, "settings": settings})
+        return checked(cls, {**absent, **values, "crossbar": crossbar})
 
     def lines(self) -> list[str]:
         """The report as text: a line a layer, then one a setting."""
@@ -191,42 +179,6 @@ def load(mapped: MappedLayer) -> LayerLoad:
         arrays=(per_slice,) * mapped.slices,
         conversions=tuple(mapped.conversions().tolist()),
     )
-
-
-def describe_sums(sums: BitlineSums) -> dict[str, Any]:
-    """Bitline sums of one slice of a layer as plain values; ``counts`` ends at the largest sum observed."""
-    return {
-        "bound": sums.bound,
-        "bound_bits": sums.bound_bits,
-        "observed": sums.observed,
-        "observed_bits": sums.observed_bits,
-        "quantiles": {str(share): sums.quantile(share) for share in QUANTILES},
-        "counts": sums.counts[: sums.observed + 1].tolist(),
-    }
-
-
-def describe(mapped: MappedLayer, sums: LayerSums) -> dict[str, Any]:
-    """One layer as plain values."""
-    reached = sums.counts.ne(0) * torch.arange(sums.counts.shape[-1])
-    return {
-        "name": mapped.name,
-        "groups": mapped.groups,
-        "wordlines": mapped.wordlines,
-        "outputs": mapped.outputs,
-        "row_tiles": mapped.row_tiles,
-        "arrays": mapped.arrays,
-        "unused_rows": mapped.unused[0],
-        "unused_columns": mapped.unused[1],
-        "utilization": mapped.utilization,
-        "signed": mapped.signed,
-        "vectors": mapped.vectors,
-        "cycles": mapped.cycles,
-        "conversions": mapped.conversions().tolist(),
-        "conversions_of_used": mapped.conversions_of_used().tolist(),
-        "slices": [describe_sums(sums.of_slice(k)) for k in range(mapped.slices)],
-        "tile_bounds": sums.bounds.tolist(),
-        "tile_observed": reached.amax(dim=3).tolist(),
-    }
 
 
 def clipped_shares(sums: Sequence[LayerSums], converters: Mapping[str, Sequence[Adc]]) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """Pre-trained networks in full precision, kept for the runs that start from them."""
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,20 @@ def refuse_other_config(path: Path, ours: Config, theirs: dict[str, Any]) -> Non
     """Raise :class:`BitsliceError`, naming the fields, if ``path`` was written with another configuration."""
     with suppress(TypeError, KeyError, ValueError):  # raised for another version's, which the difference below names
         theirs = Config.from_dict(theirs).to_dict()  # a field that did not exist when it was written has its default
-    differences = differing_fields(ours.to_dict(), theirs)
+    differences = differing_fields(ours.to_dict(), dict(theirs))
     if differences:
         raise BitsliceError(f"{path} belongs to another configuration: {'; '.join(differences)}")
+
+
+@contextmanager
+def refused_if_damaged(path: Path) -> Iterator[None]:
+    """Within it whatever a damaged file makes its reader raise becomes one :class:`BitsliceError` that names it."""
+    try:
+        yield
+    except BitsliceError:
+        raise
+    except Exception as error:
+        raise BitsliceError(f"{path} is damaged: delete it and run again") from error
 
 
 def state_path(config: Config, folder: Path) -> Path:
@@ -40,7 +52,6 @@ def load_state(model: nn.Module, config: Config, folder: Path) -> None:
     """Load what :func:`save_state` kept; refuses the state of another configuration."""
     path = state_path(config, folder)
     arrays = load_arrays(path)
-    if "config" not in arrays:
-        raise BitsliceError(f"{path} is damaged: it has no configuration")
-    refuse_other_config(path, config, json.loads(str(arrays.pop("config"))))
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    with refused_if_damaged(path):
+        refuse_other_config(path, config, json.loads(str(arrays.pop("config"))))
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})

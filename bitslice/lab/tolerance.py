@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar import AdcSetting, Crossbar, NonIdealities, deploy, map_network
-from bitslice.crossbar.adc import from_json
 from bitslice.files import read_json
+from bitslice.lab.checks import checked
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import provenance
 
@@ -65,8 +65,7 @@ class ToleranceReport:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ToleranceReport":
         """Inverse of :meth:`to_dict`."""
-        measured = tuple(Tolerance(**{**m, "accuracies": tuple(m["accuracies"])}) for m in values["measured"])
-        return cls(**{**values, "adc_bits": from_json(values["adc_bits"]), "measured": measured})
+        return checked(cls, values)
 
     def lines(self) -> list[str]:
         """The report as text, a line a kind and strength."""

@@ -9,6 +9,7 @@ import io
 import math
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -29,7 +30,7 @@ from bitslice.lab.evaluation import measure, network_input
 from bitslice.lab.experiments import run_name
 from bitslice.lab.provenance import provenance
 from bitslice.lab.records import Record
-from bitslice.lab.states import load_state, refuse_other_config, save_state, state_path
+from bitslice.lab.states import load_state, refuse_other_config, refused_if_damaged, save_state, state_path
 from bitslice.lab.words import Method, Precision
 from bitslice.proximal import charge_slices
 from bitslice.quantizer import leave_headroom, prune, quantize, quantized_tensors
@@ -179,18 +180,19 @@ class Run:
         """Load the checkpoint, if there is one; gives the number of epochs done."""
         if not self.checkpoint.exists():
             return 0
-        try:
+        with refused_if_damaged(self.checkpoint):
+            with zipfile.ZipFile(self.checkpoint) as archive:  # torch does not look at the checksums
+                if wrong := archive.testzip():
+                    raise ValueError(f"the checksum of {wrong} is wrong")
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            config = state["config"]
-        except Exception as error:  # torch.load raises many kinds for a damaged file
-            raise BitsliceError(f"{self.checkpoint} is damaged: delete it and run again") from error
-        refuse_other_config(self.checkpoint, self.config, config)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        self.history, self.seconds = state["history"], state["seconds"]
-        self.adcs = from_json(state["adcs"]) if state.get("adcs") is not None else None
-        self.report(f"{self.config.experiment} {self.name}: going on after epoch {state['epochs_done']}")
-        return int(state["epochs_done"])
+            refuse_other_config(self.checkpoint, self.config, state["config"])
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.adcs = None if state.get("adcs") is None else from_json(state["adcs"])
+            self.history = {key: list(state["history"][key]) for key in self.history}
+            self.seconds, epochs_done = float(state["seconds"]), int(state["epochs_done"])
+        self.report(f"{self.config.experiment} {self.name}: going on after epoch {epochs_done}")
+        return epochs_done
 
 
 def run(

@@ -21,6 +21,7 @@ from bitslice.crossbar import deploy, map_network, recalibrate
 from bitslice.errors import BitsliceError
 from bitslice.files import read_json
 from bitslice.lab.architectures import NETWORKS, Network
+from bitslice.lab.checks import checked
 from bitslice.lab.provenance import provenance
 from bitslice.overview import summary
 from bitslice.quantizer import quantize
@@ -83,11 +84,7 @@ class Zoo:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Zoo":
         """Inverse of :meth:`to_dict`."""
-        entries = {
-            name: Entry(**{**e, "shape": tuple(e["shape"]), "left": tuple(map(tuple, e["left"]))})
-            for name, e in values["networks"].items()
-        }
-        return cls(entries, values["provenance"])
+        return checked(cls, values)
 
 
 def read(path: Path = RECORD) -> Zoo:

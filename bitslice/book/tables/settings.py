@@ -1,7 +1,7 @@
 """Tables of accuracy and cost under choices of ADCs, and with cells that are not ideal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from bitslice.book import analysis
 from bitslice.book.analysis import Simulated, Spread, spread
@@ -45,7 +45,7 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
     return rows
 
 
-def _largest(reports: Sequence[Report], key: str) -> tuple[int, ...]:
+def _largest(reports: Sequence[Report], key: Literal["bound_bits", "observed_bits"]) -> tuple[int, ...]:
     """The largest of one statistic over layers and networks, per slice, B0 first."""
     slices = [[s[key] for s in layer["slices"]] for report in reports for layer in report.layers]
     return tuple(max(column) for column in zip(*slices, strict=True))
