@@ -152,12 +152,16 @@ for data_set in DATA:
             f"fetch_{data_set}"
         output:
             DATA[data_set],
+        log:
+            f"build/log/fetch-{data_set}.txt",
         params:
             data_set=data_set,
         resources:
             runtime=20,
+        message:
+            f"fetch and verify {DATA_SETS[data_set].title}"
         shell:
-            "bitslice fetch {params.data_set}"
+            "bitslice fetch {params.data_set} > {log} 2>&1"
 
 
 rule pretrain:
@@ -166,14 +170,18 @@ rule pretrain:
         TRAINING,
     output:
         multiext("build/runs/{experiment}/{profile}/quantized-s{seed}", ".json", ".npz", ".state.npz"),
+    log:
+        "build/log/train-{experiment}-{profile}-quantized-s{seed}.txt",
     threads: lambda w: THREADS.get(w.experiment, 8)
     resources:
         mem_mb=6000,
         runtime=600,
         gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
+    message:
+        "train {wildcards.experiment}, {wildcards.profile}: quantized-s{wildcards.seed}"
     shell:
         "bitslice train {wildcards.experiment} --method quantized --seed {wildcards.seed} --profile {wildcards.profile}"
-        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
+        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda) > {log} 2>&1"
 
 
 rule finetune:
@@ -185,6 +193,8 @@ rule finetune:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
         name=r"(?!quantized-s\d)[a-z0-9.-]+",
+    log:
+        "build/log/train-{experiment}-{profile}-{name}.txt",
     params:
         options=lambda w: options(planned(w.experiment, Profile(w.profile))[w.name]),
     threads: lambda w: THREADS.get(w.experiment, 8)
@@ -192,9 +202,11 @@ rule finetune:
         mem_mb=6000,
         runtime=600,
         gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
+    message:
+        "train {wildcards.experiment}, {wildcards.profile}: {wildcards.name}"
     shell:
         "bitslice train {wildcards.experiment} {params.options} --profile {wildcards.profile}"
-        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
+        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda) > {log} 2>&1"
 
 
 rule simulate:
@@ -205,14 +217,19 @@ rule simulate:
         CROSSBAR,
     output:
         "build/simulations/{kind}/{experiment}/{name}.json",
+    log:
+        "build/log/simulate-{kind}-{experiment}-{name}.txt",
     params:
         command=lambda w: simulation(w).split(" ", 1),
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
+    message:
+        "simulate {wildcards.experiment} {wildcards.name}: {wildcards.kind}"
     shell:
-        "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json > {output}"
+        "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json"
+        " > {output} 2> {log}"
 
 
 for notebook in NOTEBOOKS:
@@ -231,6 +248,8 @@ for notebook in NOTEBOOKS:
         output:
             f"build/executed/{notebook}.ipynb",
             figure_files(notebook),
+        log:
+            f"build/log/notebook-{notebook}.txt",
         params:
             notebook=notebook,
             options=f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", ""),
@@ -239,8 +258,11 @@ for notebook in NOTEBOOKS:
             mem_mb=4000,
             runtime=30,
             kernel=1,
+        message:
+            f"run the notebook {notebook}"
         shell:
             "BITSLICE_FIGURES=figures bitslice notebook {params.notebook} {params.options} --out {output[0]}"
+            " > {log} 2>&1"
 
 
 rule html:
@@ -254,7 +276,11 @@ rule html:
         closure("import bitslice.cli, bitslice.lab.training, bitslice.book.analysis, bitslice.book.figures"),
     output:
         "build/book/_build/html/index.html",
+    log:
+        "build/log/html.txt",
     resources:
         runtime=10,
+    message:
+        "build the pages"
     shell:
-        "bash book/build.sh"
+        "bash book/build.sh > {log} 2>&1"

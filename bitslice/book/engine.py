@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from bitslice.errors import BitsliceError
 
@@ -20,7 +19,7 @@ LEFT_OVER = Path(".snakemake/locks")
 
 
 def hold(path: Path) -> bool:
-    """Lock a file until this process ends, whatever it becomes by ``exec``; False where that cannot be had.
+    """Lock a file until this process and its jobs end; False where that cannot be had.
 
     Raises:
         BitsliceError: if another process holds it, naming it.
@@ -40,17 +39,24 @@ def hold(path: Path) -> bool:
     return True
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Become Snakemake with these arguments, or end with status 2 if another one is at work."""
-    command = [sys.executable, "-m", "snakemake"]
+def main(arguments: Sequence[str]) -> None:
+    """Be Snakemake with these arguments, in our own words; end with status 2 if another one is at work."""
     try:
         held = hold(LOCK)
     except BitsliceError as error:
         print(f"bitslice: {error}", file=sys.stderr)
         sys.exit(2)
     if held and any(LEFT_OVER.glob("*.lock")):
-        subprocess.run([*command, "--unlock", *arguments], capture_output=True, check=False)
-    os.execv(sys.executable, [*command, *arguments])
+        command = [sys.executable, "-m", "snakemake", "--unlock", *arguments]
+        subprocess.run(command, capture_output=True, check=False)
+
+    from snakemake import cli
+    from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+
+    from bitslice.book import progress
+
+    LoggerPluginRegistry().register_plugin("snakemake_logger_plugin_bitslice", progress)
+    cli.main(["--logger", "bitslice", *arguments])
 
 
 if __name__ == "__main__":
