@@ -14,10 +14,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where it is set, each of a hundred processes would compile torch anew, which takes it 3 to 5 seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # A run that was killed holds nobody up (see bitslice/book/engine.py).
-SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
+SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) \
+  $(if $(FULL),full=1) --
 
-.PHONY: help book test figures reproduce crossbar zoo serve bench lock format clean
+.PHONY: help book test figures reproduce crossbar verify zoo serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -31,7 +34,7 @@ test: $(READY) ## Run every check: style, types, imports, tests, coverage
 	@ruff format --check .
 	@mypy
 	@lint-imports
-	@python -m pytest
+	@OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 figures: $(READY) ## Regenerate all figures
 	@$(SNAKEMAKE) figures
@@ -44,6 +47,10 @@ reproduce: $(READY) ## Train every run of EXPERIMENT; at the paper's size with P
 crossbar: $(READY) ## Simulate every released network on crossbars; reports in build/simulations
 	@$(SNAKEMAKE) crossbar
 	@echo "The reports are in build/simulations/"
+
+verify: $(READY) ## Compute every number anew and print one table; all simulations with FULL=1; writes book/verify.json
+	@$(SNAKEMAKE) verify
+	@bitslice verify $(if $(FULL),--full)
 
 zoo: $(READY) ## Map other people's networks again, a trained transformer among them; writes book/zoo.json, book/minilm.json
 	@bitslice zoo

@@ -12,6 +12,7 @@ from bitslice.lab.words import Method, Profile
 
 EXPERIMENT = config.get("experiment", "mnist")
 PROFILE = config.get("profile", "quick")
+FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
 # Small networks are fastest on one thread; convolutions use what there is.
 THREADS = {"mnist": 1}
@@ -104,6 +105,16 @@ def simulated(kind):
             yield f"{config.experiment}/{run.path.stem}"
 
 
+def verified(full):
+    """What `make verify` computes anew, by part: the networks of a method; simulations, all or the first of a folder."""
+    parts = {}
+    for path in map(Path, [*RELEASED, *SIMULATED]):
+        if path.suffix == ".json":
+            method = path.stem.partition("-")[0] if full or path.parts[0] == "results" else "first"
+            parts.setdefault("-".join([*path.parent.parts, method]), []).append(str(path))
+    return {part: paths[:1] if part.endswith("-first") else paths for part, paths in parts.items()}
+
+
 def figure_files(notebook):
     return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
 
@@ -120,7 +131,7 @@ def data_files(wildcards):
     return DATA[EXPERIMENTS[wildcards.experiment](Method.QUANTIZED).data]
 
 
-localrules: book, figures, reproduce, crossbar
+localrules: book, figures, reproduce, crossbar, verify
 
 
 rule book:
@@ -143,6 +154,12 @@ rule crossbar:
     # What crossbars make of every released network again, in build/simulations; the released reports stay as they are.
     input:
         [f"build/simulations/{kind}/{run}.json" for kind in SIMULATIONS for run in simulated(kind)],
+
+
+rule verify:
+    # What `bitslice verify` then makes a table of.
+    input:
+        [f"build/verify/{'full' if FULL else 'sample'}/{part}.json" for part in verified(FULL)],
 
 
 for data_set in DATA:
@@ -230,6 +247,29 @@ rule simulate:
     shell:
         "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json"
         " > {output} 2> {log}"
+
+
+rule verify_part:
+    input:
+        lambda w: verified(w.extent == "full")[w.part],
+        RELEASED,
+        [path for files in DATA.values() for path in files],
+        closure("import bitslice.lab.verification"),
+    output:
+        "build/verify/{extent}/{part}.json",
+    log:
+        "build/log/verify-{extent}-{part}.txt",
+    params:
+        files=lambda w: verified(w.extent == "full")[w.part],
+        full=lambda w: "--full" if w.extent == "full" else "",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=600,
+    message:
+        "compute anew what is said in {wildcards.part}"
+    shell:
+        "bitslice verify {params.files} {params.full} --out {output} > {log} 2>&1"
 
 
 for notebook in NOTEBOOKS:

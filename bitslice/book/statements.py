@@ -1,0 +1,137 @@
+"""Numbers that prose states, each with what the records say today. What tables print is computed with their page."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from bitslice.book import analysis
+from bitslice.costs import SABERI
+from bitslice.crossbar import Crossbar, RowOrder
+from bitslice.lab import minilm, models, records
+from bitslice.lab import report as reporting
+from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.project import found
+from bitslice.lab.records import Record
+from bitslice.lab.verification import Check
+from bitslice.lab.words import Method
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Words with numbers in them.
+
+    Attributes:
+        page: where they stand, a file relative to the project's folder.
+        words: exactly as there, but for line breaks.
+        expected: the numbers.
+        find: gives what the records, or the formulas, say.
+        tolerance: by how much each may differ, as the words are rounded.
+    """
+
+    page: str
+    words: str
+    expected: tuple[float, ...]
+    find: Callable[[], Sequence[float]]
+    tolerance: float = 0.0
+
+    def check(self) -> Check:
+        """The numbers against what they state."""
+        return Check(self.words, self.expected, tuple(map(float, self.find())), self.tolerance)
+
+    def stands(self) -> bool:
+        """Whether the page still has the words."""
+        text = found(Path(self.page)).read_text()
+        if self.page.endswith(".ipynb"):
+            cells = json.loads(text)["cells"]
+            text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        return self.words in " ".join(text.split())
+
+
+@cache
+def _released() -> list[Record]:
+    return records.read_all()
+
+
+def _lost(experiment: str, headroom: int) -> list[float]:
+    """Points of accuracy that bit-slice L1 loses on the claimed ADCs after training through them."""
+    runs = analysis.adapted(_released(), experiment, RowOrder.SPREAD, headroom).get("bl1", [])
+    lost = analysis.adapted_cost(_released(), runs)
+    return [] if lost is None else [lost.mean]
+
+
+def _calibrated(experiment: str) -> list[float]:
+    """Whole percents between which the claimed ADCs leave every method's mean, with headroom and calibration."""
+    paths = analysis.beside(_released(), found(Path("simulations/headroom-calibrated")))[experiment]
+    reports = {method: [reporting.read(path) for path in listed] for method, listed in paths.items()}
+    means = [analysis.accuracies(each)[CLAIMED].mean for each in reports.values()]
+    return [math.floor(min(means)), math.ceil(max(means))]
+
+
+def _least(experiment: str, method: str) -> list[float]:
+    """Least accuracy of a method through the claimed ADCs, with headroom."""
+    runs = analysis.adapted(_released(), experiment, RowOrder.SPREAD, 2)[method]
+    return [min(float(run.final["adc_accuracy"]) for run in runs)]
+
+
+def _tiles(order: RowOrder) -> list[float]:
+    """Rows on the first and the last array of the MNIST network's first layer."""
+    tiles = Crossbar(row_order=order).tiles(784)
+    return [len(tiles[0]), len(tiles[-1])]
+
+
+def _parameters(network: str) -> int:
+    return sum(parameter.numel() for parameter in models.build(network).parameters())
+
+
+def _sentences() -> list[float]:
+    sentences, topics = minilm.listed()
+    return [len(sentences), len(set(topics.tolist()))]
+
+
+def _seeds(experiment: str) -> list[float]:
+    """How many seeds bit-slice L1 has at its default alpha."""
+    profile = analysis.released(_released())[experiment]
+    return [len(analysis.at_default_alpha(analysis.select(_released(), experiment, Method.BL1, profile)))]
+
+
+def _adapting() -> list[float]:
+    """Median minutes of a run that adapts ResNet-20 with headroom."""
+    runs = analysis.adapted(_released(), _RESNET20, RowOrder.SPREAD, 2).values()
+    return [statistics.median(run.provenance["wall_seconds"] / 60 for each in runs for run in each)]
+
+
+_ADAPT, _COSTS, _OWN, _VGG11_PAGE = (f"notebooks/{name}.ipynb" for name in ("adapt", "costs", "own", "vgg11"))
+_RESNET20, _VGG11 = "cifar10-resnet20", "cifar10-vgg11-bn"
+
+STATEMENTS = (
+    Statement(_ADAPT, "on MNIST without loss", (0.0,), lambda: [max(0.0, lost) for lost in _lost("mnist", 2)], 0.05),
+    Statement(_ADAPT, "on ResNet-20 with a loss of about a point", (1.0,), lambda: _lost(_RESNET20, 2), 0.5),
+    Statement(_ADAPT, "on VGG-11 of about three", (3.0,), lambda: _lost(_VGG11, 2), 0.5),
+    Statement(_ADAPT, "loses seven", (7.0,), lambda: _lost(_RESNET20, 0), 0.5),
+    Statement(_ADAPT, "even *Quantized* comes to 85% and more", (85.5,), lambda: _least(_RESNET20, "quantized"), 0.5),
+    Statement(_ADAPT, "every ResNet-20 to between 77 and 82%", (77, 82), lambda: _calibrated(_RESNET20)),
+    Statement(_ADAPT, "VGG-11 to between 61 and 75%", (61, 75), lambda: _calibrated(_VGG11)),
+    Statement(_ADAPT, "(16 of the 784 rows", (128, 16), lambda: _tiles(RowOrder.CONSECUTIVE)),
+    Statement(_ADAPT, "112 of 784 instead of 128", (112, 112), lambda: _tiles(RowOrder.SPREAD)),
+    Statement(
+        _COSTS,
+        "28.4x and 14.2x in power and 8x and 2.67x in time",
+        (28.4, 14.2, 8.0, 2.67),
+        lambda: [saving(bits) for saving in (SABERI.power_saving, SABERI.time_saving) for bits in (1, 3)],
+        0.05,
+    ),
+    Statement(_OWN, "48 sentences of ours, four on each of twelve topics", (48, 12), _sentences),
+    Statement(_OWN, "One sentence is 2.1 points", (2.1,), lambda: [100 / minilm.read().sentences], 0.05),
+    Statement(_VGG11_PAGE, "of 9.75 million weights", (9.75,), lambda: [_parameters("vgg11_bn") / 1e6], 0.01),
+    Statement(
+        _VGG11_PAGE, "36 times as many", (36.0,), lambda: [_parameters("vgg11_bn") / _parameters("resnet20")], 0.5
+    ),
+    Statement("book/use.md", "in about ten minutes on one core", (10.0,), _adapting, 3.0),
+    Statement("book/deviations.md", "five at the default alphas", (5,), lambda: _seeds("mnist")),
+    Statement("book/deviations.md", "two for ResNet-20 at the default alphas", (2,), lambda: _seeds(_RESNET20)),
+)
+"""Every number in prose that is a result. Settings and definitions stand in the code that reads or tests them."""
