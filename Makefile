@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) \
   $(if $(FULL),full=1) --
 
-.PHONY: help book test figures reproduce crossbar verify zoo serve bench lock format clean
+.PHONY: help book test figures reproduce crossbar verify zoo archive serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -55,6 +55,9 @@ verify: $(READY) ## Compute every number anew and print one table; all simulatio
 zoo: $(READY) ## Map other people's networks again, a trained transformer among them; writes book/zoo.json, book/minilm.json
 	@bitslice zoo
 	@python -m bitslice.lab.minilm
+
+archive: book ## Put book, figures, records and lock into one file, with a description and checksums
+	@bitslice archive
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)
