@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bitslice.book.sources import closure, notebook_sources
-from bitslice.crossbar import RowOrder
-from bitslice.lab import records
+from bitslice.crossbar import RowOrder, adc_word
+from bitslice.lab import records, sweep
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.experiments import EXPERIMENTS, run_name
 from bitslice.lab.plans import options, planned
@@ -12,6 +12,7 @@ from bitslice.lab.words import Method, Profile
 
 EXPERIMENT = config.get("experiment", "mnist")
 PROFILE = config.get("profile", "quick")
+SWEEP = sweep.read(Path(config["sweep"])) if "sweep" in config else None
 FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
 # Small networks are fastest on one thread; convolutions use what there is.
@@ -119,9 +120,16 @@ def figure_files(notebook):
     return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
 
 
+def configuration(wildcards):
+    """Of a run by its name: a planned one, or one of the sweep's."""
+    profile = Profile(wildcards.profile)
+    swept = SWEEP.of(wildcards.experiment, profile) if SWEEP else {}
+    return (swept | planned(wildcards.experiment, profile))[wildcards.name]
+
+
 def start(wildcards):
     """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
-    config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
+    config = configuration(wildcards)
     before, pretrained = run_name(config.before_adapting()), run_name(config.pretrained())
     first = f"{before}.json" if config.adapt else f"{pretrained}.state.npz"
     return f"build/runs/{wildcards.experiment}/{wildcards.profile}/{first}"
@@ -131,7 +139,7 @@ def data_files(wildcards):
     return DATA[EXPERIMENTS[wildcards.experiment](Method.QUANTIZED).data]
 
 
-localrules: book, figures, reproduce, crossbar, verify
+localrules: book, figures, reproduce, crossbar, verify, sweep
 
 
 rule book:
@@ -154,6 +162,12 @@ rule crossbar:
     # What crossbars make of every released network again, in build/simulations; the released reports stay as they are.
     input:
         [f"build/simulations/{kind}/{run}.json" for kind in SIMULATIONS for run in simulated(kind)],
+
+
+rule sweep:
+    # The table of a grid of runs, as `bitslice sweep` describes it.
+    input:
+        [f"build/sweep/{Path(config['sweep']).stem}.csv"] if SWEEP else [],
 
 
 rule verify:
@@ -213,7 +227,7 @@ rule finetune:
     log:
         "build/log/train-{experiment}-{profile}-{name}.txt",
     params:
-        options=lambda w: options(planned(w.experiment, Profile(w.profile))[w.name]),
+        options=lambda w: options(configuration(w)),
     threads: lambda w: THREADS.get(w.experiment, 8)
     resources:
         mem_mb=6000,
@@ -247,6 +261,48 @@ rule simulate:
     shell:
         "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json"
         " > {output} 2> {log}"
+
+
+if SWEEP:
+
+    rule simulate_run:
+        input:
+            "build/runs/{experiment}/{profile}/{name}.json",
+            data_files,
+            CROSSBAR,
+        output:
+            "build/sweep/{experiment}/{profile}/{name}.json",
+        log:
+            "build/log/sweep-{experiment}-{profile}-{name}.txt",
+        params:
+            adcs=[f"--adc-bits {','.join(map(adc_word, adcs))}" for adcs in SWEEP.adc_bits],
+            images=f"--images {SWEEP.images}" if SWEEP.images else "",
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        message:
+            "simulate {wildcards.experiment} {wildcards.name}"
+        shell:
+            "bitslice crossbar report {input[0]} {params.adcs} {params.images} --threads {threads} --json"
+            " > {output} 2> {log}"
+
+    rule sweep_table:
+        input:
+            config["sweep"],
+            [
+                f"build/{folder}/{experiment}/{SWEEP.profile.value}/{name}.json"
+                for experiment, name in SWEEP.configs
+                for folder in (["runs", "sweep"] if SWEEP.adc_bits else ["runs"])
+            ],
+        output:
+            f"build/sweep/{Path(config['sweep']).stem}.csv",
+        log:
+            f"build/log/sweep-table-{Path(config['sweep']).stem}.txt",
+        message:
+            "gather {output}"
+        shell:
+            "bitslice sweep {input[0]:q} --table {output:q} > {log:q} 2>&1"
 
 
 rule verify_part:

@@ -14,7 +14,7 @@ from typing import TextIO
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-GOALS = ("book", "figures", "reproduce", "crossbar", "verify")
+GOALS = ("book", "figures", "reproduce", "crossbar", "verify", "sweep")
 """Rules that name what is wanted and do nothing themselves."""
 
 LONG = 60.0
