@@ -14,10 +14,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Where it is set, each of a hundred processes would compile torch anew, which takes it 3 to 5 seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # A run that was killed holds nobody up (see bitslice/book/engine.py).
-SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
+SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) \
+  $(if $(FULL),full=1) --
 
-.PHONY: help book test slow figures reproduce crossbar zoo serve bench lock format clean
+.PHONY: help book test slow figures reproduce crossbar verify zoo archive serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -31,7 +34,7 @@ test: $(READY) ## Run every check: style, types, imports, tests, coverage
 	@ruff format --check .
 	@mypy
 	@lint-imports
-	@python -m pytest
+	@OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 slow: $(READY) ## Tests that take long: kills at a hundred random moments, 10,000 damaged inputs of each kind
 	@python -m pytest --no-cov -m slow
@@ -49,9 +52,16 @@ crossbar: $(READY) ## Simulate every released network on crossbars; reports in b
 	@$(SNAKEMAKE) crossbar
 	@echo "The reports are in build/simulations/"
 
+verify: $(READY) ## Compute every number anew and print one table; all simulations with FULL=1; writes book/verify.json
+	@$(SNAKEMAKE) verify
+	@bitslice verify $(if $(FULL),--full)
+
 zoo: $(READY) ## Map other people's networks again, a trained transformer among them; writes book/zoo.json, book/minilm.json
 	@bitslice zoo
 	@python -m bitslice.lab.minilm
+
+archive: book ## Put book, figures, records and lock into one file, with a description and checksums
+	@bitslice archive
 
 serve: book ## Show the book on loopback
 	@python -m http.server $(PORT) --bind 127.0.0.1 --directory $(BOOK)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bitslice.book.sources import closure, notebook_sources
-from bitslice.crossbar import RowOrder
-from bitslice.lab import records
+from bitslice.crossbar import RowOrder, adc_word
+from bitslice.lab import records, sweep
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.experiments import EXPERIMENTS, run_name
 from bitslice.lab.plans import options, planned
@@ -12,6 +12,8 @@ from bitslice.lab.words import Method, Profile
 
 EXPERIMENT = config.get("experiment", "mnist")
 PROFILE = config.get("profile", "quick")
+SWEEP = sweep.read(Path(config["sweep"])) if "sweep" in config else None
+FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
 # What jobs ask for is measured: every released run and report was made on one thread, which small networks are fastest
 # on and jobs side by side use a machine best with; the longest run took 90 minutes and 2 GB, the longest report 16 minutes
@@ -105,13 +107,30 @@ def simulated(kind):
             yield f"{config.experiment}/{run.path.stem}"
 
 
+def verified(full):
+    """What `make verify` computes anew, by part: the networks of a method; simulations, all or the first of a folder."""
+    parts = {}
+    for path in map(Path, [*RELEASED, *SIMULATED]):
+        if path.suffix == ".json":
+            method = path.stem.partition("-")[0] if full or path.parts[0] == "results" else "first"
+            parts.setdefault("-".join([*path.parent.parts, method]), []).append(str(path))
+    return {part: paths[:1] if part.endswith("-first") else paths for part, paths in parts.items()}
+
+
 def figure_files(notebook):
     return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
 
 
+def configuration(wildcards):
+    """Of a run by its name: a planned one, or one of the sweep's."""
+    profile = Profile(wildcards.profile)
+    swept = SWEEP.of(wildcards.experiment, profile) if SWEEP else {}
+    return (swept | planned(wildcards.experiment, profile))[wildcards.name]
+
+
 def start(wildcards):
     """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
-    config = planned(wildcards.experiment, Profile(wildcards.profile))[wildcards.name]
+    config = configuration(wildcards)
     before, pretrained = run_name(config.before_adapting()), run_name(config.pretrained())
     first = f"{before}.json" if config.adapt else f"{pretrained}.state.npz"
     return f"build/runs/{wildcards.experiment}/{wildcards.profile}/{first}"
@@ -121,7 +140,7 @@ def data_files(wildcards):
     return DATA[EXPERIMENTS[wildcards.experiment](Method.QUANTIZED).data]
 
 
-localrules: book, figures, reproduce, crossbar
+localrules: book, figures, reproduce, crossbar, verify, sweep
 
 
 rule book:
@@ -146,6 +165,18 @@ rule crossbar:
         [f"build/simulations/{kind}/{run}.json" for kind in SIMULATIONS for run in simulated(kind)],
 
 
+rule sweep:
+    # The table of a grid of runs, as `bitslice sweep` describes it.
+    input:
+        [f"build/sweep/{Path(config['sweep']).stem}.csv"] if SWEEP else [],
+
+
+rule verify:
+    # What `bitslice verify` then makes a table of.
+    input:
+        [f"build/verify/{'full' if FULL else 'sample'}/{part}.json" for part in verified(FULL)],
+
+
 for data_set in DATA:
 
     rule:
@@ -153,12 +184,16 @@ for data_set in DATA:
             f"fetch_{data_set}"
         output:
             DATA[data_set],
+        log:
+            f"build/log/fetch-{data_set}.txt",
         params:
             data_set=data_set,
         resources:
             runtime=20,
+        message:
+            f"fetch and verify {DATA_SETS[data_set].title}"
         shell:
-            "bitslice fetch {params.data_set}"
+            "bitslice fetch {params.data_set} > {log} 2>&1"
 
 
 rule pretrain:
@@ -167,14 +202,18 @@ rule pretrain:
         TRAINING,
     output:
         multiext("build/runs/{experiment}/{profile}/quantized-s{seed}", ".json", ".npz", ".state.npz"),
+    log:
+        "build/log/train-{experiment}-{profile}-quantized-s{seed}.txt",
     threads: 1
     resources:
         mem_mb=3000,
         runtime=lambda w: 600 if w.profile in ("long", "paper") else 240,
         gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
+    message:
+        "train {wildcards.experiment}, {wildcards.profile}: quantized-s{wildcards.seed}"
     shell:
         "bitslice train {wildcards.experiment} --method quantized --seed {wildcards.seed} --profile {wildcards.profile}"
-        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
+        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda) > {log} 2>&1"
 
 
 rule finetune:
@@ -186,16 +225,20 @@ rule finetune:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
         name=r"(?!quantized-s\d)[a-z0-9.-]+",
+    log:
+        "build/log/train-{experiment}-{profile}-{name}.txt",
     params:
-        options=lambda w: options(planned(w.experiment, Profile(w.profile))[w.name]),
+        options=lambda w: options(configuration(w)),
     threads: 1
     resources:
         mem_mb=3000,
         runtime=lambda w: 600 if w.profile in ("long", "paper") else 240,
         gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
+    message:
+        "train {wildcards.experiment}, {wildcards.profile}: {wildcards.name}"
     shell:
         "bitslice train {wildcards.experiment} {params.options} --profile {wildcards.profile}"
-        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda)"
+        " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda) > {log} 2>&1"
 
 
 rule simulate:
@@ -206,14 +249,84 @@ rule simulate:
         CROSSBAR,
     output:
         "build/simulations/{kind}/{experiment}/{name}.json",
+    log:
+        "build/log/simulate-{kind}-{experiment}-{name}.txt",
     params:
         command=lambda w: simulation(w).split(" ", 1),
     threads: 1
     resources:
         mem_mb=2500,
         runtime=60,
+    message:
+        "simulate {wildcards.experiment} {wildcards.name}: {wildcards.kind}"
     shell:
-        "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json > {output}"
+        "bitslice crossbar {params.command[0]} {input[0]} {params.command[1]} --threads {threads} --json"
+        " > {output} 2> {log}"
+
+
+if SWEEP:
+
+    rule simulate_run:
+        input:
+            "build/runs/{experiment}/{profile}/{name}.json",
+            data_files,
+            CROSSBAR,
+        output:
+            "build/sweep/{experiment}/{profile}/{name}.json",
+        log:
+            "build/log/sweep-{experiment}-{profile}-{name}.txt",
+        params:
+            adcs=[f"--adc-bits {','.join(map(adc_word, adcs))}" for adcs in SWEEP.adc_bits],
+            images=f"--images {SWEEP.images}" if SWEEP.images else "",
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        message:
+            "simulate {wildcards.experiment} {wildcards.name}"
+        shell:
+            "bitslice crossbar report {input[0]} {params.adcs} {params.images} --threads {threads} --json"
+            " > {output} 2> {log}"
+
+    rule sweep_table:
+        input:
+            config["sweep"],
+            [
+                f"build/{folder}/{experiment}/{SWEEP.profile.value}/{name}.json"
+                for experiment, name in SWEEP.configs
+                for folder in (["runs", "sweep"] if SWEEP.adc_bits else ["runs"])
+            ],
+        output:
+            f"build/sweep/{Path(config['sweep']).stem}.csv",
+        log:
+            f"build/log/sweep-table-{Path(config['sweep']).stem}.txt",
+        message:
+            "gather {output}"
+        shell:
+            "bitslice sweep {input[0]:q} --table {output:q} > {log:q} 2>&1"
+
+
+rule verify_part:
+    input:
+        lambda w: verified(w.extent == "full")[w.part],
+        RELEASED,
+        [path for files in DATA.values() for path in files],
+        closure("import bitslice.lab.verification"),
+    output:
+        "build/verify/{extent}/{part}.json",
+    log:
+        "build/log/verify-{extent}-{part}.txt",
+    params:
+        files=lambda w: verified(w.extent == "full")[w.part],
+        full=lambda w: "--full" if w.extent == "full" else "",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=600,
+    message:
+        "compute anew what is said in {wildcards.part}"
+    shell:
+        "bitslice verify {params.files} {params.full} --out {output} > {log} 2>&1"
 
 
 for notebook in NOTEBOOKS:
@@ -232,6 +345,8 @@ for notebook in NOTEBOOKS:
         output:
             f"build/executed/{notebook}.ipynb",
             figure_files(notebook),
+        log:
+            f"build/log/notebook-{notebook}.txt",
         params:
             notebook=notebook,
             options=f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", ""),
@@ -240,8 +355,11 @@ for notebook in NOTEBOOKS:
             mem_mb=2500,
             runtime=30,
             kernel=1,
+        message:
+            f"run the notebook {notebook}"
         shell:
             "BITSLICE_FIGURES=figures bitslice notebook {params.notebook} {params.options} --out {output[0]}"
+            " > {log} 2>&1"
 
 
 rule html:
@@ -255,7 +373,11 @@ rule html:
         closure("import bitslice.cli, bitslice.lab.training, bitslice.book.analysis, bitslice.book.figures"),
     output:
         "build/book/_build/html/index.html",
+    log:
+        "build/log/html.txt",
     resources:
         runtime=10,
+    message:
+        "build the pages"
     shell:
-        "bash book/build.sh"
+        "bash book/build.sh > {log} 2>&1"

@@ -21,6 +21,11 @@ hypothesis.settings.register_profile("slow", deadline=None, max_examples=10_000)
 hypothesis.settings.load_profile("bitslice")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no other worker waits for it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_book.py")
+
+
 def synthetic_digits(count: int, seed: int) -> Images:
     """Noise with one bright block whose place is the label: 28x28 images, learnable in a few dozen steps."""
     generator = torch.Generator().manual_seed(seed)

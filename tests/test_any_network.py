@@ -481,7 +481,7 @@ class TestChooseAndKnow:
             ({"exclude": lambda name, module: isinstance(module, nn.Conv1d)}, ["0", "1.1"]),
             ({"select": lambda name, module: isinstance(module, nn.Conv1d)}, ["1.0"]),
         ],
-        ids=str,
+        ids=["name", "pattern", "exclude", "exclude by predicate", "predicate"],
     )
     def test_layers_are_chosen_by_pattern_or_predicate(self, options: dict[str, Any], expected: list[str]) -> None:
         model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Conv1d(4, 4, 1), nn.Linear(4, 4)))

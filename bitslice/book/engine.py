@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from bitslice.errors import BitsliceError
 from bitslice.files import check_writable
@@ -21,7 +20,7 @@ LEFT_OVER = Path(".snakemake/locks")
 
 
 def hold(path: Path) -> bool:
-    """Lock a file until this process ends, whatever it becomes by ``exec``; False where that cannot be had.
+    """Lock a file until this process and its jobs end; False where that cannot be had.
 
     Raises:
         BitsliceError: if another process holds it, naming it.
@@ -41,9 +40,9 @@ def hold(path: Path) -> bool:
     return True
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Become Snakemake with these arguments; status 2 if another one is at work, or the folder cannot be written."""
-    command = [sys.executable, "-m", "snakemake"]
+def main(arguments: Sequence[str]) -> None:
+    """Be Snakemake with these arguments, in our own words; end with status 2 if another one is at work,
+    or the folder cannot be written."""
     try:
         check_writable(LOCK.parent)
         held = hold(LOCK)
@@ -51,8 +50,16 @@ def main(arguments: Sequence[str]) -> NoReturn:
         print(f"bitslice: {error}", file=sys.stderr)
         sys.exit(2)
     if held and any(LEFT_OVER.glob("*.lock")):
-        subprocess.run([*command, "--unlock", *arguments], capture_output=True, check=False)
-    os.execv(sys.executable, [*command, *arguments])
+        command = [sys.executable, "-m", "snakemake", "--unlock", *arguments]
+        subprocess.run(command, capture_output=True, check=False)
+
+    from snakemake import cli
+    from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+
+    from bitslice.book import progress
+
+    LoggerPluginRegistry().register_plugin("snakemake_logger_plugin_bitslice", progress)
+    cli.main(["--logger", "bitslice", *arguments])
 
 
 if __name__ == "__main__":

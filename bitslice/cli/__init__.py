@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from bitslice import __version__
-from bitslice.cli import crossbar, doctor, fetch, notebook, provenance, results, train, zoo
+from bitslice.cli import archive, crossbar, doctor, fetch, notebook, provenance, results, sweep, train, verify, zoo
 from bitslice.errors import BitsliceError
 
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(prog="bitslice", description="Bit-slice sparsity for ReRAM accelerators, reproduced.")
     top.add_argument("--version", action="version", version=f"bitslice {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (fetch, train, results, provenance, crossbar, zoo, notebook, doctor):
+    for command in (fetch, train, sweep, results, provenance, crossbar, zoo, notebook, verify, archive, doctor):
         command.add(commands)
     return top
 

@@ -20,7 +20,7 @@ from bitslice.slices import density
 class Measured(TypedDict):
     """A network's test ``accuracy`` (percent) and, unless it is a float one, what its weights are like: ``density``
     (percent non-zero, B3 B2 B1 B0), ``mean_density``, ``layers`` (density by tensor), ``adc`` (bitline sums by slice)
-    and, where it was trained through ADCs, its accuracy through them, and ``adcs``, by layer, where those were found."""
+    and, where it was trained through ADCs, its accuracy through them, and ``adcs`` by layer if found."""
 
     accuracy: float
     density: NotRequired[Annotated[list[float], Field(min_length=1)]]

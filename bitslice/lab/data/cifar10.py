@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchvision import datasets
 
 from bitslice.errors import BitsliceError
 from bitslice.lab.data.data_set import DataSet, Images
@@ -73,6 +72,8 @@ def _positions(name: str) -> slice:
 
 def _from_torchvision(scratch: Path) -> dict[str, bytes] | None:
     """The binary files by torchvision's own download; None where its host cannot be reached."""
+    from torchvision import datasets  # takes longer to import than the rest of the laboratory
+
     try:
         splits = {train: datasets.CIFAR10(str(scratch), train=train, download=True) for train in (True, False)}
     except (RuntimeError, OSError):

