@@ -2,6 +2,8 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
+from bitslice.book.analysis.headline import KEPT, NEARLY, Cell, Standing, matrix, sentences
+from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
@@ -22,11 +24,17 @@ from bitslice.book.analysis.simulated import Simulated, accuracies, hardier, sim
 
 __all__ = [
     "CLAIMED_BITS",
+    "GIVEN_UP",
+    "KEPT",
+    "NEARLY",
+    "Cell",
     "Claim",
     "Front",
     "Layer",
+    "Measured",
     "Simulated",
     "Spread",
+    "Standing",
     "accuracies",
     "adapted",
     "adapted_cost",
@@ -44,11 +52,15 @@ __all__ = [
     "layers",
     "layers_finding",
     "levels",
+    "matrix",
+    "measured",
     "paired",
     "pruned_ratio",
     "read_each",
     "released",
+    "savings",
     "select",
+    "sentences",
     "simulated",
     "slice_bits",
     "spread",
