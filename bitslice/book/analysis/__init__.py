@@ -2,7 +2,7 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
-from bitslice.book.analysis.headline import KEPT, NEARLY, Cell, Standing, matrix, sentences
+from bitslice.book.analysis.headline import KEPT, NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.seeds import Spread, spread, verdict
@@ -20,7 +20,15 @@ from bitslice.book.analysis.selection import (
     sweeps,
     swept,
 )
-from bitslice.book.analysis.simulated import Simulated, accuracies, hardier, simulated, tolerated
+from bitslice.book.analysis.simulated import (
+    Simulated,
+    accuracies,
+    cheapest,
+    hardier,
+    simulated,
+    small_adcs_finding,
+    tolerated,
+)
 
 __all__ = [
     "CLAIMED_BITS",
@@ -38,11 +46,13 @@ __all__ = [
     "accuracies",
     "adapted",
     "adapted_cost",
+    "answer",
     "at_alpha",
     "at_default_alpha",
     "beside",
     "by_alpha",
     "by_seed",
+    "cheapest",
     "claims",
     "density_at",
     "density_ratio",
@@ -63,6 +73,7 @@ __all__ = [
     "sentences",
     "simulated",
     "slice_bits",
+    "small_adcs_finding",
     "spread",
     "sweeps",
     "swept",

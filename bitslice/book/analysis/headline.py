@@ -119,6 +119,23 @@ def matrix(found: Mapping[str, Measured]) -> dict[str, dict[str, Cell | None]]:
     }
 
 
+def answer(networks: Iterable[Measured]) -> str:
+    """Whether the claimed ADCs keep the accuracy, of how many networks."""
+
+    def counted(costs: Iterable[Spread | None]) -> tuple[int, int, int]:
+        found = [_kept(cost) for cost in costs if cost is not None]
+        return len(found), found.count(Standing.HOLDS), found.count(Standing.PARTLY)
+
+    found = list(networks)
+    (every, kept, _), (others, remedied, nearly) = (
+        counted(getattr(network, what) for network in found) for what in ("lost", "remedied")
+    )
+    return (
+        f"**As trained, {kept} of {every} networks keep their accuracy on such ADCs; trained through them, {remedied} "
+        f"of {others} do, and {nearly} more lose at most {NEARLY:g} points.**"
+    )
+
+
 def sentences(networks: Iterable[Measured]) -> list[str]:
     """What was found on sparsity, on ADCs and on cost, a sentence each; one that no record backs is left out."""
     found = list(networks)
