@@ -199,9 +199,8 @@ def test_a_term_is_linked_where_it_first_stands_on_a_page_with_its_definition(ht
 
 
 def test_every_cell_of_the_opening_matrix_has_a_verdict_and_its_evidence(html: Path) -> None:
-    cells = re.findall(
-        r'<td class="[^"]*\b(?:holds|partly|fails)\b[^"]*">(.*?)</td>', (html / "index.html").read_text()
-    )
+    page = (html / "index.html").read_text()
+    cells = re.findall(r'<td class="[^"]*\b(?:holds|partly|fails)\b[^"]*">(.*?)</td>', page)
     assert len(cells) >= 6 * 2
     assert all(re.search(r'<a class="[^"]*" href="[\w-]+\.html', cell) for cell in cells)
 
@@ -263,6 +262,7 @@ def test_the_book_in_a_browser(address: str) -> None:
                 if width == WIDE and tall > (OPENING if name == "index" else LONGEST) and name not in REWRITTEN:
                     problems.append(f"{name} is {tall} pixels long")
                 page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+                page.wait_for_timeout(200)  # until the script has seen it
                 for figure in page.locator("figure.plot").all():
                     figures += 1
                     drawn = [svg for svg in figure.locator("svg").all() if svg.is_visible()]
