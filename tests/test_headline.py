@@ -75,7 +75,7 @@ def test_accuracy_is_kept_in_part_or_not(claim: str) -> None:
 def test_shorter_words_are_named() -> None:
     found = cell("trained through them")
     assert found is not None
-    assert found.number == "0.4 points lost, 6-bit weights"
+    assert found.number == "0.4, 6-bit weights"
 
 
 def test_savings_are_against_the_networks_own_lossless_adcs_by_models_that_hold() -> None:

@@ -82,13 +82,13 @@ def _without_loss(network: Measured, page: str) -> Cell | None:
 def _as_trained(network: Measured, page: str) -> Cell | None:
     if network.lost is None:
         return None
-    return Cell(_kept(network.lost), f"{network.lost.text(1)} points lost", "crossbar.ipynb#every-setting")
+    return Cell(_kept(network.lost), network.lost.text(1), "crossbar.ipynb#every-setting")
 
 
 def _trained_through(network: Measured, page: str) -> Cell | None:
     if network.remedied is None:
         return None
-    number = f"{network.remedied.text(1)} points lost, {network.word}-bit weights"
+    number = f"{network.remedied.text(1)}, {network.word}-bit weights"
     return Cell(_kept(network.remedied), number, "adapt.ipynb")
 
 
@@ -101,12 +101,12 @@ def _power(network: Measured, page: str) -> Cell | None:
 
 
 CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
-    f"Slices about 2x sparser than by pruning, {GIVEN_UP:g} points below its accuracy": _than_pruned,
-    "Slices about 2x sparser than by L1, at equal accuracy": _than_l1,
+    f"Slices 2x sparser than by pruning, {GIVEN_UP:g} points below it": _than_pruned,
+    "Slices 2x sparser than by L1, at equal accuracy": _than_l1,
     "ADCs of 3,3,3,1 bits (B0 to B3) convert without loss": _without_loss,
-    "They keep the accuracy, as trained": _as_trained,
-    "They keep the accuracy, trained through them (ours)": _trained_through,
-    "They take less power than lossless ones, by the model of the ADC": _power,
+    "They keep the accuracy, as trained (points lost)": _as_trained,
+    "They keep it when trained through them (ours)": _trained_through,
+    "They take less power than lossless ones, by model": _power,
 }
 """The claims of the paper's abstract that can be put in numbers, and one beyond it, with what judges each."""
 

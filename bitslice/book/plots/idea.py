@@ -33,7 +33,7 @@ def idea(codes: Tensor) -> Figure:
     pitch = rows + 0.45  # from crossbar to crossbar
     height = len(SLICE_COLOURS) * pitch
     left = (height - pitch) / 2  # the weights stand at half height
-    figure, axes = _canvas(9, 7)
+    figure, axes = _canvas(9, 0.65 * (height + 1.6))
     _weights(axes, -5.9, -left, codes)
     for place, name in enumerate(SLICE_COLOURS):
         middle = -place * pitch - rows / 2
@@ -45,7 +45,7 @@ def idea(codes: Tensor) -> Figure:
     axes.text(crossbars, 0.75, "2-bit cells,\none crossbar a slice", ha="center", va="bottom", fontsize=12)
     axes.text(right - 0.88, 0.75, "fewer, smaller sums:\na cheaper ADC", ha="center", va="bottom", fontsize=12)
     axes.set_xlim(-6.3, right + 2.6)
-    axes.set_ylim(0.2 - height, 2.0)
+    axes.set_ylim(0.2 - height, 1.8)
     return figure
 
 
