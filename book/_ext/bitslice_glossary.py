@@ -65,25 +65,27 @@ def texts(page: nodes.document) -> Iterator[nodes.Text]:
 
 
 def link(app: Sphinx, page: nodes.document, name: str) -> None:
-    """Link every term where it first stands."""
+    """Link every term where it first stands; a longer term hides the shorter one in it, linked or not."""
     if name in PLAIN_PAGES or GLOSSARY not in app.env.found_docs:
         return
-    left = definitions(app)
+    known = definitions(app)
+    longest_first = sorted(known, key=len, reverse=True)
+    every = re.compile(r"(?<![\w-])(?:" + "|".join(f"({pattern(term)})" for term in longest_first) + r")(?![\w-])")
     address = app.builder.get_relative_uri(name, GLOSSARY)
+    linked: set[str] = set()
     for text in texts(page):
-        pieces: list[nodes.Node] = []
-        rest = text.astext()
-        while left:
-            longest_first = sorted(left, key=len, reverse=True)
-            match = re.search(r"(?<![\w-])(?:" + "|".join(f"({pattern(t)})" for t in longest_first) + r")(?![\w-])", rest)
-            if match is None:
-                break
-            anchor, definition = left.pop(longest_first[match.lastindex - 1])
+        content, pieces, end = text.astext(), [], 0
+        for match in every.finditer(content):
+            term = longest_first[match.lastindex - 1]
+            if term in linked:
+                continue
+            linked.add(term)
+            anchor, definition = known[term]
             target = term_link(match[0], match[0], refuri=f"{address}#{anchor}", definition=definition, internal=True)
-            pieces += [nodes.Text(rest[: match.start()]), target]
-            rest = rest[match.end() :]
+            pieces += [nodes.Text(content[end : match.start()]), target]
+            end = match.end()
         if pieces:
-            text.parent.replace(text, [*pieces, nodes.Text(rest)])
+            text.parent.replace(text, [*pieces, nodes.Text(content[end:])])
 
 
 def colour(app: Sphinx, page: nodes.document, name: str) -> None:
