@@ -38,7 +38,8 @@ def network_page(name, experiment):
 
 # What each notebook draws, whether it shows the live runs beside the released ones, and the data it needs if not MNIST.
 NOTEBOOKS = {
-    "index": dict(figures=["idea"], live=False),
+    "index": dict(figures=["idea", "idea_upright"], live=False),
+    "claims": dict(figures=[], live=False),
     "slices": dict(figures=["slices_weight", "slices_density"], live=False),
     "regularizer": dict(figures=["regularizer_pull", "regularizer_stall", "regularizer_codes"], live=False),
     "mnist": dict(figures=["mnist_density", "mnist_front", "mnist_training"], live=True),

@@ -19,9 +19,12 @@ from bitslice.book.sources import PACKAGE
 from bitslice.lab.data import DATA_SETS, data_folder
 
 ROOT = PACKAGE.parent
+WIDE, LONGEST, OPENING = 1360, 5000, 1800
+"""Pixels: a screen's width, at it the height of no page exceeded, and that of the opening page: two screens of 900."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = (
     "index",
+    "claims",
     "slices",
     "regularizer",
     "mnist",
@@ -30,6 +33,7 @@ PAGES = (
     "layers",
     "adc",
     "crossbar",
+    "adapt",
     "nonideal",
     "costs",
     "deviations",
@@ -166,6 +170,41 @@ def test_every_link_inside_the_book_leads_somewhere(html: Path, page: str) -> No
     assert len(inside) > 10
 
 
+class Terms(HTMLParser):
+    """Collects the links to the glossary, with the previews they carry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if "term" in (given.get("class") or "").split():
+            self.found.append((given["href"] or "", given["data-definition"] or ""))
+
+
+def test_a_term_is_linked_where_it_first_stands_on_a_page_with_its_definition(html: Path) -> None:
+    linked = {page: Terms() for page in PAGES}
+    for page, terms in linked.items():
+        terms.feed((html / f"{page}.html").read_text())
+        addresses = [address for address, _ in terms.found]
+        assert len(addresses) == len(set(addresses))
+        assert all(definition for _, definition in terms.found)
+    assert not linked["glossary"].found
+    opening = dict(linked["index"].found)
+    assert opening["glossary.html#term-bitline"].startswith("A column of a crossbar")
+    ids = re.findall(r'id="(term-[\w-]+)"', (html / "glossary.html").read_text())
+    assert {address for terms in linked.values() for address, _ in terms.found} <= {f"glossary.html#{i}" for i in ids}
+    assert len({address for terms in linked.values() for address, _ in terms.found}) > 0.8 * len(ids)
+
+
+def test_every_cell_of_the_opening_matrix_has_a_verdict_and_its_evidence(html: Path) -> None:
+    page = (html / "index.html").read_text()
+    cells = re.findall(r'<td class="[^"]*\b(?:holds|partly|fails)\b[^"]*">(.*?)</td>', page)
+    assert len(cells) >= 6 * 2
+    assert all(re.search(r'<a class="[^"]*" href="[\w-]+\.html', cell) for cell in cells)
+
+
 @pytest.fixture(scope="module")
 def address(html: Path) -> Iterator[str]:
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -177,6 +216,16 @@ def address(html: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+REWRITTEN = {"adapt"}
+"""Pages that are still longer."""
+CUT_OFF = """
+[...document.querySelectorAll('.bd-content table')]
+  .filter((table) => table.scrollWidth > table.clientWidth + 1 && !table.classList.contains('scrolls'))
+  .map((table) => table.innerText.slice(0, 40))
+"""
+"""Tables wider than their place that do not show it."""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -195,7 +244,7 @@ def test_the_book_in_a_browser(address: str) -> None:
     figures = 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        for width, theme in ((1280, "light"), (1280, "dark"), (390, "light")):
+        for width, theme in ((WIDE, "light"), (WIDE, "dark"), (390, "light")):
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
             page = context.new_page()
             page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
@@ -209,13 +258,35 @@ def test_the_book_in_a_browser(address: str) -> None:
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 if wide > width:
                     problems.append(f"{name} is {wide} pixels wide on a screen of {width}")
-                for figure in page.locator("figure.plot svg").all():
+                tall = page.evaluate("document.documentElement.scrollHeight")
+                if width == WIDE and tall > (OPENING if name == "index" else LONGEST) and name not in REWRITTEN:
+                    problems.append(f"{name} is {tall} pixels long")
+                page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+                page.wait_for_timeout(200)  # until the script has seen it
+                for figure in page.locator("figure.plot").all():
                     figures += 1
-                    box = figure.bounding_box()
-                    if not figure.is_visible() or box is None or box["width"] < 250 or box["height"] < 80:
+                    drawn = [svg for svg in figure.locator("svg").all() if svg.is_visible()]
+                    box = drawn[0].bounding_box() if len(drawn) == 1 else None
+                    if box is None or box["width"] < 250 or box["height"] < 80:
                         problems.append(f"{name} at {width}: a figure is not visible: {box}")
+                    elif box["x"] < 0 or box["x"] + box["width"] > width:
+                        problems.append(f"{name} at {width}: a figure is cut off: {box}")
+                cut = page.evaluate(CUT_OFF)
+                if cut:
+                    problems.append(f"{name} at {width}: cut off without a sign of it: {cut}")
                 if page.locator(".math math").count() == 0 and name in {"slices", "regularizer"}:
                     problems.append(f"{name} shows no formula")
+            if width == WIDE:
+                page.goto(f"{address}/api.html#bitslice.charge_slices", wait_until="networkidle")
+                if not page.locator("[id='bitslice.charge_slices']").is_visible():
+                    problems.append("a link does not unfold its target")
+                page.goto(f"{address}/index.html", wait_until="networkidle")
+                page.locator("a.term").first.focus()
+                page.keyboard.press("Shift+Tab")
+                page.keyboard.press("Tab")
+                shown = page.evaluate("getComputedStyle(document.activeElement, '::after').content")
+                if "cell" not in shown:
+                    problems.append(f"a term shows no preview: {shown}")
             context.close()
         browser.close()
     assert not problems

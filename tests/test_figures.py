@@ -117,6 +117,19 @@ def test_the_idea_shows_true_sums_and_resolutions() -> None:
     assert "ADC: 3 bits" in shown
 
 
+def test_the_idea_has_an_upright_form_for_narrow_screens_in_the_same_entry(page: Page, tmp_path: Path) -> None:
+    codes = torch.tensor([[228, -1], [64, 3]])
+    upright = idea.upright(codes)
+    width, height = upright.get_size_inches()
+    assert height > 1.5 * width
+    assert {"largest: 228", "ADC: 3 bits"} <= {text.get_text() for text in upright.findobj(plt.Text)}
+    html = page.show(idea.idea(codes), "idea", "The idea", upright=upright)._repr_html_()
+    assert html.count("<svg") == 2
+    assert html.count("<figcaption>") == 1
+    assert (tmp_path / "idea_upright.svg").exists()
+    assert "upright" not in page.show(idea.idea(codes), "idea", "The idea")._repr_html_()
+
+
 def test_the_corner_keeps_the_largest_weights() -> None:
     codes = torch.zeros(50, 40, dtype=torch.int32)
     codes[13, 7], codes[20, 30] = -200, 100

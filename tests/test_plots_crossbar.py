@@ -282,7 +282,7 @@ def test_accuracy_by_strength_has_a_panel_a_departure() -> None:
 
 def test_the_claims_table_sets_claim_computation_and_simulation_side_by_side() -> None:
     pruned, bl1 = tables.adc_claims(reports())
-    assert (pruned["Network"], pruned["n"], bl1["n"]) == ("Pruned", 1, 2)
+    assert (pruned["Network"], pruned["n"], bl1["n"]) == ("pruned", 1, 2)
     assert pruned["Claimed, 3,3,3,1 (%)"] == "50.00"
     assert bl1["Claimed, 3,3,3,1 (%)"].startswith("72.00")
     assert bl1["Lossless on the images observed"] == "3"
@@ -388,6 +388,15 @@ def test_costs_stand_in_their_own_columns_and_units() -> None:
     own = replace(found.settings[0], energy=16e-6, latency=2e-6, interval=1e-6, area=0.25)
     (row,) = tables.adc_settings({"x": [replace(found, settings=[own])]})
     assert [row[column] for column in ("Energy (uJ)", "Latency (us)", "Area (mm²)")] == ["16", "2", "0.25"]
+
+
+def test_the_cheapest_adcs_that_keep_the_accuracy_are_named_or_none() -> None:
+    assert analysis.cheapest(reports()["bl1"], 0.5) == (4,) * 4
+    assert analysis.cheapest(reports()["pruned"], 0.5) is None
+    text = analysis.small_adcs_finding(reports(), 0.5)
+    assert "ADCs of 3,3,3,1 bits" in text
+    assert "keep 50.0 of 98.0% (pruned), 72.0 of 97.5% (bl1)." in text
+    assert text.endswith("cost at most 0.5 points have, in bits: none tried (pruned), 4 (bl1).")
 
 
 def test_lossless_is_the_largest_over_networks() -> None:

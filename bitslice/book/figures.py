@@ -78,7 +78,14 @@ class Page:
         self.parameters = parameters
         use_style()
 
-    def show(self, figure: Figure, name: str, caption: str, records: Iterable[Record | Path] = ()) -> "Shown":
+    def show(
+        self,
+        figure: Figure,
+        name: str,
+        caption: str,
+        records: Iterable[Record | Path] = (),
+        upright: Figure | None = None,
+    ) -> "Shown":
         """Write ``name`` as SVG, PDF and PNG and give its book entry.
 
         Args:
@@ -86,7 +93,9 @@ class Page:
             name: file name without suffix.
             caption: plain text; also the alternative text of the picture.
             records: what the figure was drawn from: runs, or files of other results.
+            upright: the same for a narrow screen, which shows it instead; written as ``name_upright``.
         """
+        narrow = "" if upright is None else self.show(upright, f"{name}_upright", caption).svg
         with atomic_write(self.folder / f"{name}.svg") as path:
             path.write_text(svg(figure, name, facecolor="white"))
         for suffix, metadata in {"pdf": {"CreationDate": None}, "png": {}}.items():
@@ -95,7 +104,7 @@ class Page:
         text = svg(figure, name, transparent=True)
         plt.close(figure)
         paths = [record.path if isinstance(record, Record) else record for record in records]
-        return Shown(name, inline_svg(text, caption), self.caption(name, caption, paths))
+        return Shown(name, inline_svg(text, caption), self.caption(name, caption, paths), narrow)
 
     def caption(self, name: str, caption: str, records: list[Path]) -> str:
         """Caption as HTML: text, then links to files, notebook and records."""
@@ -111,12 +120,13 @@ class Page:
 class Shown:
     """A figure as notebooks display it."""
 
-    def __init__(self, name: str, svg: str, caption: str) -> None:
-        self.name, self.svg, self.caption = name, svg, caption
+    def __init__(self, name: str, svg: str, caption: str, upright: str = "") -> None:
+        self.name, self.svg, self.caption, self.upright = name, svg, caption, upright
 
     def _repr_html_(self) -> str:
+        upright = f'<div class="canvas upright">{self.upright}</div>' if self.upright else ""
         return (
-            f'<figure class="plot" id="{self.name}"><div class="canvas">{self.svg}</div>'
+            f'<figure class="plot" id="{self.name}"><div class="canvas">{self.svg}</div>{upright}'
             f"<figcaption>{self.caption}</figcaption></figure>"
         )
 

@@ -128,6 +128,7 @@ def fold_parameters(path: Path) -> None:
         tags = cell.metadata.get("tags", [])
         if "parameters" in tags and "remove-input" not in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["mystnb"] = {"code_prompt_show": "Parameters", "code_prompt_hide": "Parameters"}
         elif "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "remove-input"]
     nbformat.write(notebook, path)

@@ -10,7 +10,9 @@ def add(commands: Any) -> None:
     """Add the command to the parser's."""
     results = commands.add_parser("results", help="list the records below a folder")
     results.add_argument("folder", type=Path, nargs="?", help="default: the released ones, in results")
-    results.add_argument("--json", action="store_true", help="one JSON object a line")
+    form = results.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--card", action="store_true", help="the card of the networks, as in results/README.md")
     results.set_defaults(run=run)
 
 
@@ -18,7 +20,13 @@ def run(options: argparse.Namespace) -> None:
     """Carry it out."""
     from bitslice.lab import records
 
-    for record in records.read_all(options.folder):
+    found = records.read_all(options.folder)
+    if options.card:
+        from bitslice.book.card import card
+
+        print(card(found), end="")
+        return
+    for record in found:
         summary = record.summary()
         if options.json:
             print(json.dumps(summary))

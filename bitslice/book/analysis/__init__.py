@@ -2,10 +2,12 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
+from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
+from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.remedies import (
     ADAPTATIONS,
-    MARGIN,
+    KEPT,
     REMEDIES,
     WITHOUT,
     ByMethod,
@@ -28,24 +30,38 @@ from bitslice.book.analysis.selection import (
     sweeps,
     swept,
 )
-from bitslice.book.analysis.simulated import Simulated, accuracies, hardier, simulated, tolerated
+from bitslice.book.analysis.simulated import (
+    Simulated,
+    accuracies,
+    cheapest,
+    hardier,
+    simulated,
+    small_adcs_finding,
+    tolerated,
+)
 
 __all__ = [
     "ADAPTATIONS",
     "CLAIMED_BITS",
-    "MARGIN",
+    "GIVEN_UP",
+    "KEPT",
+    "NEARLY",
     "REMEDIES",
     "WITHOUT",
     "ByMethod",
+    "Cell",
     "Claim",
     "Front",
     "Layer",
+    "Measured",
     "Simulated",
     "Spread",
+    "Standing",
     "accuracies",
     "adapted",
     "adapted_cost",
     "adc_finding",
+    "answer",
     "at_alpha",
     "at_default_alpha",
     "below_quantized",
@@ -53,6 +69,7 @@ __all__ = [
     "by_alpha",
     "by_remedy",
     "by_seed",
+    "cheapest",
     "claims",
     "density_at",
     "density_ratio",
@@ -62,13 +79,18 @@ __all__ = [
     "layers",
     "layers_finding",
     "levels",
+    "matrix",
+    "measured",
     "paired",
     "pruned_ratio",
     "read_each",
     "released",
+    "savings",
     "select",
+    "sentences",
     "simulated",
     "slice_bits",
+    "small_adcs_finding",
     "spread",
     "sweeps",
     "swept",

@@ -31,8 +31,8 @@ ADAPTATIONS = {
 }
 """How networks were adapted to their ADCs; but for the first, rows are spread."""
 
-MARGIN = 0.5
-"""Points of accuracy below the quantized network within which small ADCs are said to do."""
+KEPT = 0.5
+"""Points of accuracy up to which it counts as kept."""
 
 ByMethod = Mapping[str, Sequence[Record]]
 
@@ -93,8 +93,8 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
         return f"{experiment}: no network was trained through the claimed ADCs."
     (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
     name = next(known.title for known in Method if known.value == method)
-    verdict = "within" if best.mean <= MARGIN else "not within"
+    verdict = "within" if best.mean <= KEPT else "not within"
     return (
-        f"{experiment}: **{verdict} {MARGIN} points** of the quantized network; closest comes *{name}* "
+        f"{experiment}: **{verdict} {KEPT:g} points** of the quantized network; closest comes *{name}* "
         f"({title[0].lower()}{title[1:]}), {best.text()} points below (n={best.n})."
     )

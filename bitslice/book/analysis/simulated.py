@@ -1,11 +1,12 @@
 """What simulated crossbars say of a method, over its networks."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bitslice.book.analysis.seeds import Spread
-from bitslice.crossbar.adc import AdcChoice
+from bitslice.crossbar.adc import AdcChoice, setting_name
+from bitslice.lab.experiments import CLAIMED
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, read
 from bitslice.lab.tolerance import ToleranceReport
@@ -27,6 +28,40 @@ def accuracies(reports: Iterable[Report]) -> dict[AdcChoice, Spread]:
         for setting in report.settings:
             found[setting.adc_bits].append(setting.accuracy)
     return {bits: Spread(tuple(values)) for bits, values in found.items()}
+
+
+def cheapest(reports: Sequence[Report], margin: float) -> AdcChoice | None:
+    """The ADCs of least energy with which networks lose at most ``margin`` points, on average; None: none tried."""
+    digital = Spread(tuple(report.digital_accuracy for report in reports)).mean
+    simulated = accuracies(reports)
+    enough = [
+        (setting.energy, setting.adc_bits)
+        for setting in reports[0].settings
+        if setting.energy is not None
+        and None not in setting.adc_bits
+        and simulated[setting.adc_bits].mean >= digital - margin
+    ]
+    return min(enough, key=lambda found: found[0])[1] if enough else None
+
+
+def small_adcs_finding(reports: Mapping[str, Sequence[Report]], margin: float) -> str:
+    """What the claimed ADCs leave of the accuracy, and which ones keep it, in a sentence or two.
+
+    Args:
+        reports: on equal networks, one a seed, by what they are called.
+        margin: points of accuracy up to which it counts as kept.
+    """
+    left, kept = [], []
+    for name, found in reports.items():
+        digital, through = Spread(tuple(report.digital_accuracy for report in found)), accuracies(found).get(CLAIMED)
+        if through is not None:
+            left.append(f"{through.mean:.1f} of {digital.mean:.1f}% ({name})")
+        bits = cheapest(found, margin)
+        kept.append(f"{'none tried' if bits is None else setting_name(bits)} ({name})")
+    return (
+        f"With ADCs of {setting_name(CLAIMED)} bits, networks trained with bit-slice L1 keep {', '.join(left)}. "
+        f"The cheapest ADCs tried that cost at most {margin:g} points have, in bits: {', '.join(kept)}."
+    )
 
 
 def tolerated(reports: Iterable[ToleranceReport], kind: str | None) -> dict[float | None, Spread]:

@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
@@ -30,74 +29,90 @@ def idea(codes: Tensor) -> Figure:
     Args:
         codes: integer codes of a few weights, (wordlines, bitlines); their magnitudes are drawn.
     """
-    slices = to_slices(codes)
-    inputs = torch.ones(len(codes), dtype=torch.int64)
-    figure, axes = plt.subplots(figsize=(9, 7))
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-    code = int(codes.abs().max())
-    row, column = divmod(int(codes.abs().argmax()), codes.shape[1])
-    pitch = len(codes) * BOX + 0.45  # from crossbar to crossbar
-    middle = len(codes) * BOX / 2
+    rows, columns = (side * BOX for side in codes.shape)
+    pitch = rows + 0.45  # from crossbar to crossbar
     height = len(SLICE_COLOURS) * pitch
     left = (height - pitch) / 2  # the weights stand at half height
-    _matrix(axes, -5.9, -left, codes.abs(), "0.5", 255, (row, column))
-    centre = -5.9 + codes.shape[1] * BOX / 2
-    axes.text(centre, -left + 0.3, "8-bit weights", ha="center", fontsize=12, weight="bold")
-    digits = f"{code:08b}"
-    axes.text(centre, -left - len(codes) * BOX - 0.55, f"largest: {code} =", ha="center", fontsize=12)
-    for k, name in enumerate(SLICE_COLOURS):
+    figure, axes = _canvas(9, 0.65 * (height + 1.6))
+    _weights(axes, -5.9, -left, codes)
+    for place, name in enumerate(SLICE_COLOURS):
+        middle = -place * pitch - rows / 2
+        _arrow(axes, (-5.8 + columns, -left - rows / 2), (-1.55, middle), SLICE_COLOURS[name])
+        right = _slice(axes, -1.4, -place * pitch, codes, name)
+        _arrow(axes, (right + 0.15, middle), (right + 0.9, -left - rows / 2), SLICE_COLOURS[name])
+    axes.text(right + 1, -left - rows / 2, "shift\nand add", ha="left", va="center", fontsize=12, weight="bold")
+    crossbars = -1.4 + columns / 2
+    axes.text(crossbars, 0.75, "2-bit cells,\none crossbar a slice", ha="center", va="bottom", fontsize=12)
+    axes.text(right - 0.88, 0.75, "fewer, smaller sums:\na cheaper ADC", ha="center", va="bottom", fontsize=12)
+    axes.set_xlim(-6.3, right + 2.6)
+    axes.set_ylim(0.2 - height, 1.8)
+    return figure
+
+
+def upright(codes: Tensor) -> Figure:
+    """The same from top to bottom, for a narrow screen."""
+    rows, columns = (side * BOX for side in codes.shape)
+    pitch = rows + 0.55
+    top = -rows - 2.4  # of the first crossbar, below the weights and their slices
+    bottom = top - len(SLICE_COLOURS) * pitch
+    figure, axes = _canvas(4.4, 9.2)
+    _weights(axes, 0, 0, codes)
+    axes.text(columns + 0.6, -rows / 2, "2-bit cells,\none crossbar\na slice", va="center", fontsize=12)
+    axes.text(columns + 2.9, -rows / 2, "fewer,\nsmaller sums:\na cheaper ADC", va="center", fontsize=12)
+    for place, name in enumerate(SLICE_COLOURS):
+        y = top - place * pitch
+        right = _slice(axes, 0, y, codes, name)
+        _arrow(axes, (right + 0.1, y - rows / 2), (right + 0.45, bottom + 0.1), SLICE_COLOURS[name])
+    axes.text(right + 0.45, bottom - 0.1, "shift and add", ha="right", va="top", fontsize=12, weight="bold")
+    axes.set_xlim(-0.5, right + 0.6)
+    axes.set_ylim(bottom - 0.6, 0.9)
+    return figure
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(width, height))
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    return figure, axes
+
+
+def _weights(axes: Axes, x: float, y: float, codes: Tensor) -> None:
+    """The weights, their top left corner at (x, y); below them the largest, in binary, slice by slice."""
+    code = int(codes.abs().max())
+    row, column = divmod(int(codes.abs().argmax()), codes.shape[1])
+    _matrix(axes, x, y, codes.abs(), "0.5", 255, (row, column))
+    centre, below = x + codes.shape[1] * BOX / 2, y - len(codes) * BOX
+    axes.text(centre, y + 0.3, "8-bit weights", ha="center", fontsize=12, weight="bold")
+    axes.text(centre, below - 0.55, f"largest: {code} =", ha="center", fontsize=12)
+    for k, colour in enumerate(SLICE_COLOURS.values()):
         axes.text(
             centre + (k - 1.5) * 0.6,
-            -left - len(codes) * BOX - 1.15,
-            digits[2 * k : 2 * k + 2],
+            below - 1.15,
+            f"{code:08b}"[2 * k : 2 * k + 2],
             ha="center",
             family="monospace",
             fontsize=13,
             weight="bold",
-            color=SLICE_COLOURS[name],
+            color=colour,
         )
-    for place, (name, colour) in enumerate(SLICE_COLOURS.items()):
-        level = slices[int(name[1])]
-        y = -place * pitch
-        _arrow(axes, (-5.8 + codes.shape[1] * BOX, -left - middle), (-1.55, y - middle), colour)
-        _matrix(axes, -1.4, y, level, colour, 3, None)
-        axes.text(-1.4, y + 0.05, name, ha="left", va="bottom", fontsize=12, weight="bold", color=colour)
-        sums = inputs @ level.long()
-        right = -1.4 + codes.shape[1] * BOX
-        bits = resolution(int(sums.max()))
-        axes.text(
-            right + 1.35,
-            y - middle,
-            "bitline sums\n" + " ".join(map(str, sums.tolist())),
-            ha="center",
-            va="center",
-            fontsize=12,
-        )
-        _arrow(axes, (right + 0.1, y - middle), (right + 0.4, y - middle), colour)
-        _arrow(axes, (right + 2.3, y - middle), (right + 2.7, y - middle), colour)
-        axes.add_patch(
-            FancyBboxPatch(
-                (right + 2.85, y - middle - 0.35), 1.75, 0.7, "round,pad=0.06", fc=colour, ec="none", alpha=0.25
-            )
-        )
-        axes.text(
-            right + 3.72, y - middle, f"ADC: {bits} bit" + "s" * (bits != 1), ha="center", va="center", fontsize=12
-        )
-        _arrow(axes, (right + 4.75, y - middle), (right + 5.5, -left - middle), colour)
-    axes.text(right + 5.6, -left - middle, "shift\nand add", ha="left", va="center", fontsize=12, weight="bold")
-    axes.text(
-        -1.4 + codes.shape[1] * BOX / 2,
-        0.75,
-        "2-bit cells,\none crossbar a slice",
-        ha="center",
-        va="bottom",
-        fontsize=12,
-    )
-    axes.text(right + 3.72, 0.75, "fewer, smaller sums:\na cheaper ADC", ha="center", va="bottom", fontsize=12)
-    axes.set_xlim(-6.3, right + 7.2)
-    axes.set_ylim(0.2 - height, 2.0)
-    return figure
+
+
+def _slice(axes: Axes, x: float, y: float, codes: Tensor, name: str) -> float:
+    """One slice from crossbar, its top left corner at (x, y), over sums to ADC; gives the right end of that."""
+    level, colour = to_slices(codes)[int(name[1])], SLICE_COLOURS[name]
+    middle, right = y - len(codes) * BOX / 2, x + codes.shape[1] * BOX
+    _matrix(axes, x, y, level, colour, 3, None)
+    axes.text(x, y + 0.05, name, ha="left", va="bottom", fontsize=12, weight="bold", color=colour)
+    sums = level.long().sum(dim=0)
+    bits = resolution(int(sums.max()))
+    numbers = " ".join(map(str, sums.tolist()))
+    _arrow(axes, (right + 0.1, middle), (right + 0.4, middle), colour)
+    axes.text(right + 1.35, middle, f"bitline sums\n{numbers}", ha="center", va="center", fontsize=12)
+    _arrow(axes, (right + 2.3, middle), (right + 2.7, middle), colour)
+    box = FancyBboxPatch((right + 2.85, middle - 0.35), 1.75, 0.7, "round,pad=0.06", fc=colour, ec="none", alpha=0.25)
+    axes.add_patch(box)
+    axes.text(right + 3.72, middle, f"ADC: {bits} bit" + "s" * (bits != 1), ha="center", va="center", fontsize=12)
+    return right + 4.6
 
 
 def _matrix(

@@ -4,6 +4,7 @@ from bitslice.book.tables.bitlines import adc_bits, fullest_columns, layer_sums,
 from bitslice.book.tables.cells import markdown
 from bitslice.book.tables.costs import adc_models, designs, savings_by_model
 from bitslice.book.tables.encoder import encoder_accuracy, encoder_finding, encoder_layers
+from bitslice.book.tables.headline import claims_by_network
 from bitslice.book.tables.methods import (
     against_pruning,
     beside_released,
@@ -26,6 +27,7 @@ __all__ = [
     "against_pruning",
     "beside_released",
     "claims",
+    "claims_by_network",
     "departures",
     "designs",
     "encoder_accuracy",

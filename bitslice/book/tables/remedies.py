@@ -55,7 +55,7 @@ def adapted_costs(records: Sequence[Record], adapted: Mapping[str, ByMethod]) ->
                         "n": str(lost.n),
                         "Points lost": lost.text(),
                         "Below *Quantized*": below.text(),
-                        f"Within {analysis.MARGIN}": "yes" if below.mean <= analysis.MARGIN else "no",
+                        f"Within {analysis.KEPT:g}": "yes" if below.mean <= analysis.KEPT else "no",
                     }
                 )
     return rows

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 from bitslice.book import analysis
 from bitslice.book.analysis import Simulated, Spread, spread
-from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import number, text
 from bitslice.crossbar.adc import AdcChoice, setting_name
 from bitslice.lab.experiments import CLAIMED
@@ -17,29 +16,21 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
     """Claimed, computed and simulated ADCs: a row a method, resolutions in the order B0,B1,B2,B3.
 
     Args:
-        reports: by method, one a seed.
+        reports: by what the row is called, one a seed.
         margin: points of accuracy that the cheapest ADCs may cost.
     """
     rows = []
-    for method, found in reports.items():
-        digital = Spread(tuple(report.digital_accuracy for report in found))
-        simulated = analysis.accuracies(found)
-        enough = [
-            (setting.energy, setting_name(setting.adc_bits))
-            for setting in found[0].settings
-            if setting.energy is not None
-            and None not in setting.adc_bits
-            and simulated[setting.adc_bits].mean >= digital.mean - margin
-        ]
+    for label, found in reports.items():
+        cheapest = analysis.cheapest(found, margin)
         rows.append(
             {
-                "Network": METHOD_NAMES[method],
+                "Network": label,
                 "n": len(found),
-                "Without crossbars (%)": text(digital),
-                f"Claimed, {setting_name(CLAIMED)} (%)": text(simulated.get(CLAIMED)),
+                "Without crossbars (%)": text(Spread(tuple(report.digital_accuracy for report in found))),
+                f"Claimed, {setting_name(CLAIMED)} (%)": text(analysis.accuracies(found).get(CLAIMED)),
                 "Lossless on the images observed": setting_name(_largest(found, "observed_bits")),
                 "for any input": setting_name(_largest(found, "bound_bits")),
-                f"Cheapest tried within {margin:g} points": min(enough)[1] if enough else "–",
+                f"Cheapest tried within {margin:g} points": "–" if cheapest is None else setting_name(cheapest),
             }
         )
     return rows

@@ -1,0 +1,197 @@
+"""The answer first: every claim on every network as one cell, and what was found in three sentences."""
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bitslice.book.analysis.measured import GIVEN_UP, Measured, savings
+from bitslice.book.analysis.remedies import KEPT
+from bitslice.book.analysis.seeds import Spread, verdict
+from bitslice.costs import COMPONENTS, SABERI
+from bitslice.lab.experiments import CLAIMED
+
+NEARLY = 3.0
+"""Points of accuracy up to which it counts as kept in part."""
+
+PAGES = {"mnist": "mnist", "cifar10-resnet20": "resnet20", "cifar10-vgg11": "vgg11", "cifar10-vgg11-bn": "vgg11"}
+"""The page on every experiment."""
+
+
+class Standing(enum.Enum):
+    """What the records make of a claim."""
+
+    HOLDS = "holds"
+    PARTLY = "partly"
+    FAILS = "does not"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One claim on one network.
+
+    Attributes:
+        standing: whether it holds.
+        number: what was measured, in words.
+        evidence: the section that shows it.
+    """
+
+    standing: Standing
+    number: str
+    evidence: str
+
+
+def _range(values: Iterable[float], digits: int) -> str:
+    ordered = sorted(values)
+    low, high = (f"{value:,.{digits}f}" for value in (ordered[0], ordered[-1]))
+    return low if low == high else f"{low} to {high}"
+
+
+def _kept(lost: Spread) -> Standing:
+    return Standing.HOLDS if lost.mean <= KEPT else Standing.PARTLY if lost.mean <= NEARLY else Standing.FAILS
+
+
+def _share(good: int, of: int) -> Standing:
+    return Standing.HOLDS if good == of else Standing.PARTLY if good else Standing.FAILS
+
+
+def _than_pruned(network: Measured, page: str) -> Cell | None:
+    if network.pruned is None:
+        return None
+    standings = {"holds": Standing.HOLDS, "within the spread": Standing.PARTLY}
+    standing = standings.get(verdict(network.pruned, 2), Standing.FAILS)
+    return Cell(standing, f"{network.pruned.text()}x", f"{page}.ipynb#against-pruning-alone")
+
+
+def _than_l1(network: Measured, page: str) -> Cell | None:
+    if not network.l1:
+        return None
+    good = sum(verdict(ratio, 2) == "holds" for ratio in network.l1)
+    number = f"{_range((ratio.mean for ratio in network.l1), 2)}x"
+    return Cell(_share(good, len(network.l1)), number, f"{page}.ipynb#at-equal-accuracy")
+
+
+def _without_loss(network: Measured, page: str) -> Cell | None:
+    if not network.lossless:
+        return None
+    good = sum(needed <= claimed for needed, claimed in zip(network.lossless, CLAIMED, strict=True))
+    needed = ",".join(map(str, network.lossless))
+    return Cell(_share(good, len(CLAIMED)), f"needs {needed}", "crossbar.ipynb#claimed-computed-simulated")
+
+
+def _as_trained(network: Measured, page: str) -> Cell | None:
+    if network.lost is None:
+        return None
+    return Cell(_kept(network.lost), network.lost.text(1), "crossbar.ipynb#every-setting")
+
+
+def _trained_through(network: Measured, page: str) -> Cell | None:
+    if network.remedied is None:
+        return None
+    number = f"{network.remedied.text(1)}, {network.word}-bit weights"
+    return Cell(_kept(network.remedied), number, "adapt.ipynb")
+
+
+def _power(network: Measured, page: str) -> Cell | None:
+    found = savings(network)
+    if not found:
+        return None
+    good = sum(value > 1 for value in found.values())
+    return Cell(_share(good, len(found)), f"{_range(found.values(), 1)}x", "costs.ipynb")
+
+
+CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
+    f"Slices 2x sparser than by pruning, {GIVEN_UP:g} points below it": _than_pruned,
+    "Slices 2x sparser than by L1, at equal accuracy": _than_l1,
+    "ADCs of 3,3,3,1 bits (B0 to B3) convert without loss": _without_loss,
+    "They keep the accuracy, as trained (points lost)": _as_trained,
+    "The best network trained through them (ours; points below *Quantized*)": _trained_through,
+    "They take less power than lossless ones, by model": _power,
+}
+"""The claims of the paper's abstract that can be put in numbers, and one beyond it, with what judges each."""
+
+
+def matrix(found: Mapping[str, Measured]) -> dict[str, dict[str, Cell | None]]:
+    """Every claim on every network: by claim and experiment; None where no record tells."""
+    return {
+        claim: {experiment: judge(network, PAGES[experiment]) for experiment, network in found.items()}
+        for claim, judge in CLAIMS.items()
+    }
+
+
+def answer(networks: Iterable[Measured]) -> str:
+    """Whether the claimed ADCs keep the accuracy, of how many networks."""
+
+    def counted(costs: Iterable[Spread | None]) -> tuple[int, int, int]:
+        found = [_kept(cost) for cost in costs if cost is not None]
+        return len(found), found.count(Standing.HOLDS), found.count(Standing.PARTLY)
+
+    found = list(networks)
+    (every, kept, _), (others, remedied, nearly) = (
+        counted(getattr(network, what) for network in found) for what in ("lost", "remedied")
+    )
+    return (
+        f"**As trained, {kept} of {every} networks keep their accuracy on such ADCs; trained through them, {remedied} "
+        f"of {others} do, and {nearly} more lose at most {NEARLY:g} points.**"
+    )
+
+
+def sentences(networks: Iterable[Measured]) -> list[str]:
+    """What was found on sparsity, on ADCs and on cost, a sentence each; one that no record backs is left out."""
+    found = list(networks)
+    return [text for text in (_on_sparsity(found), _on_adcs(found), _on_cost(found)) if text]
+
+
+def _listed(numbers: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())
+
+
+_WORDS = {Standing.HOLDS: "holds", Standing.PARTLY: "holds in part", Standing.FAILS: "does not hold"}
+
+
+def _on_sparsity(networks: Sequence[Measured]) -> str | None:
+    pruned = {network.name: network.pruned for network in networks if network.pruned}
+    ratios = [ratio for network in networks for ratio in network.l1]
+    if not pruned or not ratios:
+        return None
+    against_pruning, against_l1 = (
+        sum(verdict(ratio, 2) == "holds" for ratio in compared) for compared in (pruned.values(), ratios)
+    )
+    numbers = _listed({name: f"{ratio.text()}x" for name, ratio in pruned.items()})
+    return (
+        f"**Sparsity.** {GIVEN_UP:g} points below the accuracy of pruning alone, the claimed 2x "
+        f"{_WORDS[_share(against_pruning, len(pruned))]}: {numbers}. "
+        f"Against L1 at equal accuracy it {_WORDS[_share(against_l1, len(ratios))]}: "
+        f"{_range((ratio.mean for ratio in ratios), 2)}x over {len(ratios)} accuracies compared."
+    )
+
+
+def _on_adcs(networks: Sequence[Measured]) -> str | None:
+    lossless = [network.lossless for network in networks if network.lossless]
+    lost = {network.name: network.lost.text(1) for network in networks if network.lost}
+    remedied = {network.name: network.remedied.text(1) for network in networks if network.remedied}
+    if not lossless or not lost:
+        return None
+    good = sum(all(needed <= claimed for needed, claimed in zip(bits, CLAIMED, strict=True)) for bits in lossless)
+    words = _range((network.word for network in networks if network.remedied), 0) if remedied else ""
+    return (
+        f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
+        f"points of accuracy: {_listed(lost)}."
+        + (
+            f" The best network trained through them, which is ours, with weights of {words} bits, lies below *Quantized* by "
+            f"{_listed(remedied)}." * bool(remedied)
+        )
+    )
+
+
+def _on_cost(networks: Sequence[Measured]) -> str | None:
+    saved = [found for network in networks if (found := savings(network))]
+    if not saved:
+        return None
+    quoted, parts = (4 * model.power(8) / sum(map(model.power, CLAIMED)) for model in (SABERI, COMPONENTS))
+    every = [value for found in saved for value in found.values()]
+    lead = "What they save is a question of the model" if max(every) >= 2 * min(every) else "The models agree"
+    return (
+        f"**Cost.** {lead}. In power against 8 bits: {quoted:.1f}x by the law behind the savings quoted with the "
+        f"paper, {parts:.1f}x by the parts of ISAAC's ADC. Against ADCs without loss: {_range(every, 1)}x by "
+        f"{max(map(len, saved))} models."
+    )

@@ -1,0 +1,158 @@
+"""The opening page's matrix and sentences follow the numbers, on both sides of every threshold."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bitslice.book import analysis, tables
+from bitslice.book.analysis import KEPT, NEARLY, Measured, Spread, Standing
+from bitslice.costs import ADC_MODELS, SABERI
+from bitslice.crossbar import Adc, LayerAdcs
+from bitslice.lab.experiments import CLAIMED, adapted
+from bitslice.lab.records import Record
+from bitslice.lab.words import Method
+from tests.test_analysis import record, sweep
+from tests.test_plots_crossbar import report
+
+MEASURED = Measured(
+    "perceptron",
+    pruned=Spread((2.1, 2.3)),
+    l1=(Spread((1.2,)), Spread((1.6,))),
+    lossless=(6, 6, 6, 5),
+    lost=Spread((18.0, 20.0)),
+    remedied=Spread((0.4,)),
+    word=6,
+)
+
+
+def cell(claim: str, **changes: object) -> analysis.Cell | None:
+    """The cell of the first claim that has these words, after some changes."""
+    rows = analysis.matrix({"mnist": replace(MEASURED, **changes)})  # type: ignore[arg-type]
+    return next(cells["mnist"] for name, cells in rows.items() if claim in name)
+
+
+def standing(claim: str, **changes: object) -> Standing:
+    found = cell(claim, **changes)
+    assert found is not None
+    return found.standing
+
+
+def test_a_ratio_is_judged_by_mean_and_spread() -> None:
+    assert standing("by pruning") is Standing.HOLDS
+    assert standing("by pruning", pruned=Spread((1.8, 2.2))) is Standing.PARTLY
+    assert standing("by pruning", pruned=Spread((1.8,))) is Standing.FAILS
+
+
+def test_against_l1_it_holds_at_all_accuracies_at_some_or_at_none() -> None:
+    assert standing("by L1") is Standing.FAILS
+    assert standing("by L1", l1=(Spread((1.2,)), Spread((2.1,)))) is Standing.PARTLY
+    assert standing("by L1", l1=(Spread((2.0,)),)) is Standing.HOLDS
+    found = cell("by L1")
+    assert found is not None
+    assert (found.number, found.evidence) == ("1.20 to 1.60x", "mnist.ipynb#at-equal-accuracy")
+
+
+def test_lossless_is_counted_by_slice() -> None:
+    assert standing("without loss") is Standing.FAILS
+    assert standing("without loss", lossless=(6, 3, 6, 5)) is Standing.PARTLY
+    assert standing("without loss", lossless=CLAIMED) is Standing.HOLDS
+
+
+@pytest.mark.parametrize("claim", ["as trained", "trained through them"])
+def test_accuracy_is_kept_in_part_or_not(claim: str) -> None:
+    which = "lost" if claim == "as trained" else "remedied"
+    for points, wanted in (
+        (KEPT, Standing.HOLDS),
+        (KEPT + 0.01, Standing.PARTLY),
+        (NEARLY, Standing.PARTLY),
+        (NEARLY + 0.01, Standing.FAILS),
+    ):
+        assert standing(claim, **{which: Spread((points,))}) is wanted
+
+
+def test_shorter_words_are_named() -> None:
+    found = cell("trained through them")
+    assert found is not None
+    assert found.number == "0.4, 6-bit weights"
+
+
+def test_savings_are_against_the_networks_own_lossless_adcs_by_models_that_hold() -> None:
+    found = analysis.savings(MEASURED)
+    wanted = (3 * SABERI.power(6) + SABERI.power(5)) / (3 * SABERI.power(3) + SABERI.power(1))
+    assert found[SABERI.title] == pytest.approx(wanted)
+    assert set(found) == {model.title for model in ADC_MODELS.values() if model.holds(1)}
+    empty = analysis.savings(replace(MEASURED, lossless=(6, 6, 6, 0)))  # an empty slice has no ADC in either
+    assert empty[SABERI.title] == pytest.approx(SABERI.power(6) / SABERI.power(3))
+    assert analysis.savings(replace(MEASURED, lossless=())) == {}
+    assert standing("less power") is Standing.HOLDS
+    assert standing("less power", lossless=(1, 1, 1, 1)) is Standing.FAILS
+
+
+def test_what_no_record_tells_is_a_dash_and_no_sentence() -> None:
+    rows = tables.claims_by_network(analysis.matrix({"mnist": Measured("perceptron")}))
+    assert {row["MNIST, perceptron"] for row in rows} == {"–"}
+    assert analysis.sentences([Measured("perceptron")]) == []
+
+
+def test_the_table_links_every_cell_to_its_evidence() -> None:
+    first, *_ = tables.claims_by_network(analysis.matrix({"mnist": MEASURED}))
+    assert first["MNIST, perceptron"].startswith("● [holds](mnist.ipynb#against-pruning-alone): 2.20")
+
+
+def test_sentences_change_with_the_numbers() -> None:
+    sparsity, adcs, cost = analysis.sentences([MEASURED])
+    assert "the claimed 2x holds: perceptron 2.20" in sparsity
+    assert "Against L1 at equal accuracy it does not hold: 1.20 to 1.60x over 2 accuracies" in sparsity
+    assert "convert 0 of 1 networks without loss" in adcs
+    assert "with weights of 6 bits, which is ours: perceptron 0.4." in adcs
+    assert "a question of the model" in cost
+    assert "16.3x by the law" in cost
+    other = replace(MEASURED, pruned=Spread((1.0,)), l1=(Spread((2.5,)),), lossless=CLAIMED, remedied=None)
+    sparsity, adcs, cost = analysis.sentences([other])
+    assert "the claimed 2x does not hold" in sparsity
+    assert "it holds: 2.50x" in sparsity
+    assert "convert 1 of 1" in adcs
+    assert "ours" not in adcs
+    assert "The models agree" in cost
+
+
+def test_the_answer_counts_networks() -> None:
+    text = analysis.answer([MEASURED, replace(MEASURED, lost=Spread((0.1,)), remedied=Spread((2.0,)))])
+    assert "As trained, 1 of 2 networks" in text
+    assert "trained through them, 1 of 2 do, and 1 more lose at most 3 points" in text
+
+
+def test_the_records_are_measured(tmp_path: Path) -> None:
+    def after(start: Record, accuracy: float, bits: object = CLAIMED, headroom: int = 0) -> Record:
+        config = adapted(start.config, CLAIMED, headroom=headroom)
+        assert config.adapt is not None
+        config = replace(config, adapt=replace(config.adapt, adc_bits=bits))  # type: ignore[arg-type]
+        return replace(start, config=config, final={**start.final, "adc_accuracy": accuracy})
+
+    bl1 = sweep(Method.BL1, 1.0)
+    start = next(run for run in bl1 if run.config.alpha == 0.5 and run.config.seed == 0)
+    simulated = report(97.0, {CLAIMED: 80.0})
+    path = tmp_path / "mnist" / start.path.name
+    path.parent.mkdir()
+    path.write_text(json.dumps(simulated.to_dict()))
+    stepped = (Adc(3, 4), 3, 3, 1)
+    runs = [
+        *sweep(Method.L1, 3.0),
+        *bl1,
+        record(Method.PRUNED, 0, None, 98.0, 15.0),
+        after(start, 96.0),
+        after(start, 96.8, stepped, headroom=2),
+        after(start, 96.9, (4, 4, 4, 2)),  # not as claimed
+        after(start, 96.5, LayerAdcs({"*": CLAIMED})),
+    ]
+    (found,) = analysis.measured(runs, tmp_path).values()
+    assert found.pruned is not None
+    assert found.pruned.values == pytest.approx((15.0 / 7.5,))
+    assert {round(ratio.mean, 6) for ratio in found.l1} == {3.0}
+    assert found.lossless == (4, 4, 4, 4)
+    assert found.lost == Spread((17.0,))
+    assert found.remedied is not None
+    assert found.remedied.mean == pytest.approx(start.accuracy - 96.8)
+    assert found.word == 6
