@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bitslice.book.folders import FORMATS
 from bitslice.book.sources import closure, notebook_sources
 from bitslice.crossbar import RowOrder
 from bitslice.lab import records
@@ -43,7 +44,7 @@ NOTEBOOKS = {
     **network_page("resnet20", "cifar10-resnet20"),
     "layers": dict(figures=["layers_density", "layers_left"], live=False),
     "adc": dict(figures=["adc_columns", "adc_sums", "adc_bits"], live=False),
-    "crossbar": dict(figures=["crossbar_accuracy"], live=False),
+    "crossbar": dict(figures=["crossbar_accuracy", "crossbar_energy", "crossbar_density"], live=False),
     "adapt": dict(figures=["adapt_accuracy"], live=False),
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
@@ -105,7 +106,7 @@ def simulated(kind):
 
 
 def figure_files(notebook):
-    return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
+    return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in FORMATS]
 
 
 def start(wildcards):
