@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PROFILE ?= quick# smoke, quick, cpu, long or paper: how long experiments train
 EXPERIMENT ?= mnist# what `make reproduce` trains
 SCHEDULER ?= local# local or slurm: where jobs run, see profiles/
+PARAMETERS ?=# a file of notebooks' parameters for the whole book, see its page Rerun
 PORT ?= 8000# of `make serve`
 PYTHON ?= python3 python3.13 python3.12 python3.11# the first one that will do makes the environment
 
@@ -15,7 +16,8 @@ READY := .venv/.ready
 BOOK := build/book/_build/html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A run that was killed holds nobody up (see bitslice/book/engine.py).
-SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) --
+SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) \
+  $(if $(PARAMETERS),parameters=$(PARAMETERS)) --
 
 .PHONY: help book test figures reproduce crossbar zoo serve bench lock format clean
 

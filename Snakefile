@@ -1,6 +1,7 @@
 """From data to book. Notebooks run through papermill, the book executes nothing, training never depends on a plot."""
 
 from pathlib import Path
+from shlex import quote
 
 from bitslice.book.folders import FORMATS
 from bitslice.book.sources import closure, notebook_sources
@@ -52,6 +53,12 @@ NOTEBOOKS = {
     | on_cifar10(" -p steps 4 -p finetune_steps 2"),
     "status": dict(figures=[], live=True),
 }
+# What the reader sets for the whole book, by notebook; their values come last, and so count.
+PARAMETERS = {}
+if config.get("parameters"):
+    from bitslice.book.notebooks import from_file
+
+    PARAMETERS = from_file(Path(config["parameters"]))
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])
 
@@ -103,6 +110,12 @@ def simulated(kind):
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD)
         if wanted and config.method is not Method.FLOAT:
             yield f"{config.experiment}/{run.path.stem}"
+
+
+def notebook_options(notebook):
+    """Parameters of a notebook as options: those of this build, then the reader's."""
+    needed = f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", "")
+    return " ".join([needed, *(f"-p {name} {quote(text)}" for name, text in PARAMETERS.get(notebook, {}).items())])
 
 
 def figure_files(notebook):
@@ -234,7 +247,7 @@ for notebook in NOTEBOOKS:
             figure_files(notebook),
         params:
             notebook=notebook,
-            options=f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", ""),
+            options=notebook_options(notebook),
         threads: 1
         resources:
             mem_mb=4000,

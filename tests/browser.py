@@ -63,12 +63,18 @@ def axe_findings(page: Page, script: str) -> list[str]:
 
 
 WIDER = """
-() => [...document.querySelectorAll(".bd-article *")].filter((element) => {
-  if (!element.offsetParent || element.closest("svg") && element.tagName !== "svg") return false;
-  for (let up = element.parentElement; up; up = up.parentElement)
-    if (["auto", "scroll", "hidden"].includes(getComputedStyle(up).overflowX) && up.closest(".bd-article")) return false;
-  return element.getBoundingClientRect().right > innerWidth + 1;
-}).map((element) => `${element.tagName} ${element.className}: ${element.textContent.slice(0, 40)}`)
+() => {
+  const scrolls = (element) => ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
+  const inside = (element) => {
+    for (let up = element.parentElement; up && up.closest(".bd-article"); up = up.parentElement)
+      if (scrolls(up)) return true;
+    return false;
+  };
+  return [...document.querySelectorAll(".bd-article *:not(svg *)")]
+    .filter((element) => element.getClientRects().length && element.getBoundingClientRect().right > innerWidth + 1)
+    .filter((element) => !inside(element))
+    .map((element) => `${element.tagName} ${element.className}: ${element.textContent.slice(0, 40)}`);
+}
 """
 """What reaches beyond the screen and is in no part of the page that scrolls by itself."""
 

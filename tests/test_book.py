@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -11,15 +12,21 @@ import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
+from playwright.sync_api import Browser, Page
 
+from bitslice.book.folders import FORMATS
 from bitslice.book.sources import PACKAGE
+from bitslice.crossbar import Adc, setting_name
+from bitslice.crossbar.adc import from_json
 from bitslice.lab.data import DATA_SETS, data_folder
+from tests.browser import CHROMIUM, WIDER, axe, axe_findings, chromium, found_by_search, slide, told
 
 ROOT = PACKAGE.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = (
     "index",
     "slices",
@@ -92,12 +99,13 @@ def test_a_second_run_does_nothing(project: Path) -> None:
     assert would_run(project) == set()
 
 
-def test_every_figure_comes_in_three_formats(project: Path) -> None:
-    files = {path.suffix: set() for path in (project / "figures").iterdir()}
+def test_every_figure_comes_in_every_format(project: Path) -> None:
+    files: dict[str, set[str]] = {suffix: set() for suffix in FORMATS}
     for path in (project / "figures").iterdir():
-        files[path.suffix].add(path.stem)
-    assert files[".svg"] == files[".pdf"] == files[".png"]
-    assert len(files[".svg"]) >= 15
+        files[path.suffix[1:]].add(path.stem)
+    assert all(names == files["svg"] for names in files.values())
+    assert len(files["svg"]) >= 15
+    assert all(len((project / f"figures/{name}.csv").read_text().splitlines()) > 1 for name in files["csv"])
 
 
 def test_live_runs_never_touch_the_released_records(project: Path) -> None:
@@ -179,55 +187,41 @@ def address(html: Path) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_book_in_a_browser(address: str) -> None:
-    from playwright.sync_api import sync_playwright
-
-    flags = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-    ]
-    problems: list[str] = []
-    figures = 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        for width, theme in ((1280, "light"), (1280, "dark"), (390, "light")):
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-            page = context.new_page()
-            page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
-            page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-            page.on(
-                "request", lambda r: None if r.url.startswith((address, "data:")) else problems.append(f"host: {r.url}")
-            )
-            page.on("response", lambda r: problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-            for name in PAGES:
-                page.goto(f"{address}/{name}.html", wait_until="networkidle")
-                wide = page.evaluate("document.documentElement.scrollWidth")
-                if wide > width:
-                    problems.append(f"{name} is {wide} pixels wide on a screen of {width}")
-                for figure in page.locator("figure.plot svg").all():
-                    figures += 1
-                    box = figure.bounding_box()
-                    if not figure.is_visible() or box is None or box["width"] < 250 or box["height"] < 80:
-                        problems.append(f"{name} at {width}: a figure is not visible: {box}")
-                if page.locator(".math math").count() == 0 and name in {"slices", "regularizer"}:
-                    problems.append(f"{name} shows no formula")
-            context.close()
-        browser.close()
-    assert not problems
-    assert figures >= 3 * 12
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     with chromium() as started:
         yield started
+
+
+def test_the_book_in_a_browser(browser: Browser, address: str) -> None:
+    problems: list[str] = []
+    figures = 0
+    for width, theme in ((1280, "light"), (1280, "dark"), (390, "light")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        page = context.new_page()
+        page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on(
+            "request", lambda r: None if r.url.startswith((address, "data:")) else problems.append(f"host: {r.url}")
+        )
+        page.on("response", lambda r: problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        for name in PAGES:
+            page.goto(f"{address}/{name}.html", wait_until="networkidle")
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                problems.append(f"{name} is {wide} pixels wide on a screen of {width}")
+            for figure in page.locator("figure.plot :is(.canvas, .stage) svg:visible").all():
+                figures += 1
+                box = figure.bounding_box()
+                if not figure.is_visible() or box is None or box["width"] < 250 or box["height"] < 80:
+                    problems.append(f"{name} at {width}: a figure is not visible: {box}")
+            if page.locator(".math math").count() == 0 and name in {"slices", "regularizer"}:
+                problems.append(f"{name} shows no formula")
+        context.close()
+    assert not problems
+    assert figures >= 3 * 12
 
 
 def data_of(page: Page, figure: str) -> Any:
@@ -247,7 +241,24 @@ def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
     page.locator("#regularizer_pull").get_by_label("code of |w|").fill("17")
     assert "stores 16 in its place" in told(page, "regularizer_pull")  # as in proximal_table
     slide(page, "regularizer_pull", "or drag", "ArrowLeft")
-    assert page.locator("#regularizer_pull .cells").inner_text().split() == "B3 00 = 0 B2 01 = 1 B1 00 = 0 B0 00 = 0".split()
+    assert page.locator("#regularizer_pull .cells").inner_text().split() == [
+        "B3",
+        "00",
+        "=",
+        "0",
+        "B2",
+        "01",
+        "=",
+        "1",
+        "B1",
+        "00",
+        "=",
+        "0",
+        "B0",
+        "00",
+        "=",
+        "0",
+    ]
     assert "0.0625" in told(page, "regularizer_pull")
     picture = page.locator("#regularizer_pull .stage svg")
     box = picture.bounding_box()
@@ -261,9 +272,7 @@ def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
 def test_bitline_sums_meet_the_levels_of_the_librarys_adc(browser: Browser, address: str, bits: int, step: int) -> None:
     page = open_page(browser, address, "adc")
     page.locator("#adc_sums").get_by_label("B2", exact=True).check()
-    slide(page, "adc_sums", "ADC bits", "ArrowRight", bits - 3) if bits > 3 else slide(
-        page, "adc_sums", "ADC bits", "ArrowLeft", 3 - bits
-    )
+    slide(page, "adc_sums", "ADC bits", "ArrowRight" if bits > 3 else "ArrowLeft", abs(bits - 3))
     slide(page, "adc_sums", "step", "ArrowRight", step.bit_length() - 1)
     counts = torch.tensor(data_of(page, "adc_sums")["counts"]["B2"], dtype=torch.float64)
     sums, adc = torch.arange(len(counts)), Adc(bits, step)
@@ -283,7 +292,9 @@ def test_a_mark_names_its_run_and_links_to_its_record(browser: Browser, address:
     slide(page, "crossbar_energy", "mark", "ArrowLeft")
     text = told(page, "crossbar_energy")
     assert text != before
-    links = page.locator("#crossbar_energy .tip a").evaluate_all("links => links.map((link) => link.getAttribute('href'))")
+    links = page.locator("#crossbar_energy .tip a").evaluate_all(
+        "links => links.map((link) => link.getAttribute('href'))"
+    )
     run, setting, accuracy = re.match(r"(\S+) with ADCs of (\S+) bits: ([\d.]+)%", text).groups()  # type: ignore[union-attr]
     assert [Path(link).stem for link in links] == [run, run]
     settings = json.loads((html / links[1]).read_text())["settings"]
@@ -382,4 +393,6 @@ def test_figures_are_numbered_and_spoken_of(html: Path) -> None:
     numbers = [int(number) for number in re.findall(r'class="caption-number">Fig\. (\d+) ', text)]
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 15
-    assert re.search(r'<a class="reference internal" href="[\w.]*#\w+"><span class="std std-numref">Fig\. \d+</span>', text)
+    assert re.search(
+        r'<a class="reference internal" href="[\w.]*#\w+"><span class="std std-numref">Fig\. \d+</span>', text
+    )

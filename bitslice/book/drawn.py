@@ -42,7 +42,9 @@ def words(figure: Figure) -> str:
     """A figure's panels, axes and curves in words: what is seen, with its numbers."""
     rows = pd.DataFrame([row for axes in figure.axes for row in _axes_rows(axes)], columns=list(COLUMNS))
     if rows.empty:
-        texts = [_title(axes) for axes in figure.axes] + [text.get_text() for axes in figure.axes for text in axes.texts]
+        texts = [_title(axes) for axes in figure.axes] + [
+            text.get_text() for axes in figure.axes for text in axes.texts
+        ]
         said = dict.fromkeys(text.replace("\n", ", ") for text in texts if re.search("[A-Za-z]{2}", text))
         return f"A drawing that reads: {'; '.join(said)}."
     panels = list(rows.groupby(["panel", "x axis", "y axis"], sort=False))
@@ -83,7 +85,9 @@ def _span(values: "pd.Series[Any]") -> str:
 
 
 def _number(value: Any) -> str:
-    return value.replace("\n", " ") if isinstance(value, str) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return (
+        value.replace("\n", " ") if isinstance(value, str) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    )
 
 
 def _title(axes: Axes) -> str:
@@ -124,9 +128,7 @@ def _axes_rows(axes: Axes) -> Iterator[Row]:
             continue
         x, y = _places(line.get_xdata(), axes.xaxis), _places(line.get_ydata(), axes.yaxis)
         whole = np.isfinite(np.asarray(line.get_xdata(), dtype=float) + np.asarray(line.get_ydata(), dtype=float))
-        yield from (
-            {**named, "series": series, "x": a, "y": b} for a, b, fine in zip(x, y, whole, strict=True) if fine
-        )
+        yield from ({**named, "series": series, "x": a, "y": b} for a, b, fine in zip(x, y, whole, strict=True) if fine)
     for drawn in axes.collections:
         if isinstance(drawn, QuadMesh):
             cells = np.ma.filled(np.ma.asarray(drawn.get_array(), dtype=float), 0.0)

@@ -107,4 +107,6 @@ def costs(models: Iterable[AdcModel], most_bits: int, bits: int, reference_bits:
         "area": {model.name: law(model.area_law, model) for model in models if model.area_law},
     }
     styles = {model.name: {"title": model.title, "colour": MODEL_STYLES[model.name][0]} for model in models}
-    return element("costs", {"most": most_bits, "bits": bits, "reference": reference_bits, "laws": laws, "models": styles})
+    return element(
+        "costs", {"most": most_bits, "bits": bits, "reference": reference_bits, "laws": laws, "models": styles}
+    )
