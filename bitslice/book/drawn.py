@@ -47,19 +47,20 @@ def words(figure: Figure) -> str:
         ]
         said = dict.fromkeys(text.replace("\n", ", ") for text in texts if re.search("[A-Za-z]{2}", text))
         return f"A drawing that reads: {'; '.join(said)}."
-    panels = list(rows.groupby(["panel", "x axis", "y axis"], sort=False))
+    panels = [found for _, found in rows.groupby(["panel", "x axis", "y axis"], sort=False)]
     series = rows.groupby(["panel", "x axis", "series"], sort=False).ngroups
-    said = [_panel(*names, found, detailed=series <= DETAILED) for names, found in panels]
+    said = [_panel(found, detailed=series <= DETAILED) for found in panels]
     return (f"{len(panels)} panels. " if len(panels) > 1 else "") + " ".join(said)
 
 
-def _panel(title: str, x_axis: str, y_axis: str, rows: pd.DataFrame, detailed: bool) -> str:
+def _panel(rows: pd.DataFrame, detailed: bool) -> str:
+    title, x_axis, y_axis = (str(rows.iloc[0][name]) for name in ("panel", "x axis", "y axis"))
     head = f"{title}: " if title else ""
     axes = " against ".join(name for name in (y_axis, x_axis) if name)
     if rows["value"].notna().any():
         shown = rows["value"].dropna()
         return f"{head}{len(rows):,} cells, {(shown != 0).sum():,} not zero, the largest {shown.max():g}."
-    curves = [(name, found) for name, found in rows.groupby("series", sort=False)]
+    curves = [(str(name), found) for name, found in rows.groupby("series", sort=False)]
     if not detailed:
         spans = [f"{name or 'marks'} {_span(found['y'])}" for name, found in curves]
         return f"{head}{axes}: {'; '.join(spans)}."
@@ -94,7 +95,7 @@ def _title(axes: Axes) -> str:
     """Titles of the panel and of the part of the figure that it is in."""
     part = axes.get_figure()
     around = part.get_suptitle() if isinstance(part, SubFigure) else ""
-    titles = [around, *(axes.get_title(loc=place) for place in ("left", "center", "right"))]  # type: ignore[arg-type]
+    titles = [around, *(axes.get_title(loc=place) for place in ("left", "center", "right"))]
     return ", ".join(title.replace("\n", ", ") for title in titles if title)
 
 
@@ -131,7 +132,7 @@ def _axes_rows(axes: Axes) -> Iterator[Row]:
         yield from ({**named, "series": series, "x": a, "y": b} for a, b, fine in zip(x, y, whole, strict=True) if fine)
     for drawn in axes.collections:
         if isinstance(drawn, QuadMesh):
-            cells = np.ma.filled(np.ma.asarray(drawn.get_array(), dtype=float), 0.0)
+            cells: Any = np.ma.filled(np.ma.asarray(drawn.get_array(), dtype=float), 0.0)
             yield from ({**named, "series": "", "x": j, "y": i, "value": v} for (i, j), v in np.ndenumerate(cells))
         elif isinstance(drawn, PathCollection):
             colours = [to_hex(colour) for colour in (*drawn.get_facecolors(), *drawn.get_edgecolors())]  # type: ignore[attr-defined]
@@ -162,6 +163,8 @@ def _labels_by_colour(axes: Axes) -> dict[str, str]:
 
 def _bars(axes: Axes, bars: BarContainer) -> Iterator[Row]:
     upright = bars.orientation != "horizontal"
+    if not any(b.get_height() if upright else b.get_width() for b in bars.patches):
+        return  # drawn for the legend's sake
     deviations = _deviations(bars.errorbar, 1) if bars.errorbar else []
     series = _series(bars.get_label())
     middles = [b.get_x() + b.get_width() / 2 if upright else b.get_y() + b.get_height() / 2 for b in bars.patches]
@@ -190,8 +193,8 @@ def _deviations(points: ErrorbarContainer, direction: int) -> list[float]:
 
 def _places(values: Any, axis: Axis) -> list[Any]:
     """Positions on an axis; where it counts categories, the names of those nearest."""
-    numbers, places = np.asarray(values, dtype=float), np.asarray(axis.get_majorticklocs())
-    labels = axis.get_major_formatter().format_ticks(places)  # of the axis; a shared one shows them elsewhere
+    numbers, places = np.asarray(values, dtype=float), np.asarray(axis.get_majorticklocs(), dtype=float)
+    labels = axis.get_major_formatter().format_ticks(places.tolist())  # of the axis; a shared one shows them elsewhere
     fixed = isinstance(axis.get_major_locator(), FixedLocator)
     if fixed and any(not _says(label, place) for label, place in zip(labels, places, strict=True)):
         return [labels[int(np.abs(places - number).argmin())].replace("\n", " ") for number in numbers]

@@ -96,7 +96,7 @@
           const k = data.bits / size - 1 - place;
           return html("span", { "data-slice": `B${k}`, class: +digits ? "set" : "" }, html("b", {}, `B${k}`), ` ${digits} = ${parseInt(digits, 2)}`);
         }));
-        const plot = axes(wide, { x: [0, most], y: [0, 1.5], xTicks: [0, 64, 128, 192, most], xLabel: "code of |w|", yLabel: "pull towards 0 (per code step)", name: `Pull of bit-slice L1 on every code, and of L1; code ${code} is marked` }, 220);
+        const plot = axes(wide, { x: [0, most], y: [0, 1.5], xTicks: [0, 64, 128, 192, most], xLabel: "code of |w|", yLabel: "pull towards 0 a code step: bit-slice L1, dashed L1", name: `Pull of bit-slice L1 on every code, and of L1; code ${code} is marked` }, 220);
         const path = data.pull.map((pull, c) => `${c ? "H" : "M"}${plot.x(c - (c ? 0.5 : 0))} ${c ? "V" : ""}${plot.y(pull)}`).join("");
         plot.picture.append(svg("path", { d: path, class: "curve", stroke: data.colours.bl1 }));
         plot.picture.append(svg("line", { x1: plot.x(0), x2: plot.x(most), y1: plot.y(1), y2: plot.y(1), class: "curve dashed", stroke: data.colours.l1 }));
