@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) \
   $(if $(PARAMETERS),parameters=$(PARAMETERS)) --
 
-.PHONY: help book test figures reproduce crossbar zoo serve bench lock format clean
+.PHONY: help book pdf test figures reproduce crossbar zoo serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -27,6 +27,9 @@ help: ## List the targets
 book: $(READY) ## Train the live experiment, execute every notebook, build the book
 	@$(SNAKEMAKE) book
 	@echo "The book is at $(BOOK)/index.html"
+
+pdf: book ## Print the book into build/bitslice.pdf, where Chromium is
+	@python -m bitslice.book.pdf
 
 test: $(READY) ## Run every check: style, types, imports, tests, coverage
 	@ruff check .
