@@ -37,11 +37,13 @@ PAGES = (
     "layers",
     "adc",
     "crossbar",
+    "adapt",
     "nonideal",
     "costs",
     "deviations",
     "related",
     "use",
+    "rerun",
     "own",
     "api",
     "glossary",
@@ -396,3 +398,24 @@ def test_figures_are_numbered_and_spoken_of(html: Path) -> None:
     assert re.search(
         r'<a class="reference internal" href="[\w.]*#\w+"><span class="std std-numref">Fig\. \d+</span>', text
     )
+
+
+def test_the_book_is_printed_with_every_figure_and_links_that_lead_somewhere(project: Path, html: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    command = [sys.executable, "-m", "bitslice.book.pdf"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (project / "build/pdf/_build/singlehtml/index.html").read_text()
+    for kind in ('<figure class="', "<math "):
+        assert page.count(kind) == sum((html / f"{name}.html").read_text().count(kind) for name in PAGES)
+    links = Links()
+    links.feed(re.sub(r"<(?:link|script|img)\b[^>]*>", "", page))
+    inside = [link for link in links.found if not urlsplit(link).scheme]
+    assert all(link.startswith("#") for link in inside)
+    assert [link for link in inside if link != "#" and f'id="{link[1:]}"' not in page] == []
+    printed = (project / "build/bitslice.pdf").read_bytes()
+    assert printed.startswith(b"%PDF")
+    assert b"file://" not in printed
+    assert printed.count(b"/Subtype /Link") > 100

@@ -147,7 +147,7 @@ def _axes_rows(axes: Axes) -> Iterator[Row]:
 def _series(label: object) -> str:
     """A label as readers know it; one behind an underscore stands in no legend, and matplotlib's own count as none."""
     text = str(label)
-    return "" if re.match(r"_(child|container|nolegend)", text) else text.removeprefix("_")
+    return "" if re.match(r"_(child|container|nolegend)", text) else text.removeprefix("_").replace("\n", " ")
 
 
 def _labels_by_colour(axes: Axes) -> dict[str, str]:
@@ -157,7 +157,7 @@ def _labels_by_colour(axes: Axes) -> dict[str, str]:
         for handle, label in zip(*other.get_legend_handles_labels(), strict=True):
             line = handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle
             if isinstance(line, Line2D):
-                found[to_hex(line.get_color())] = label
+                found[to_hex(line.get_color())] = _series(label)
     return found
 
 
