@@ -125,7 +125,5 @@ def _filled(text: str, folder: Path) -> str:
     text = re.sub(r'<script[^>]* src="([^"]+)"[^>]*></script>', script, text)
     text = re.sub(r'<link [^>]*(?:href|src)="[^"]*"[^>]*>', "", text)
     text = re.sub(r'src="(_(?:static|images)/[^"?]+)[^"]*"', picture, text)
-    text = re.sub(
-        r'<a class="[^"]*" href="(?:glossary|bibliography)\.html[^"]*"[^>]*>(.*?)</a>', r"\1", text, flags=re.DOTALL
-    )
+    text = re.sub(r'(<a\b[^>]*?) href="(?:_sources/|[\w-]+\.html)[^"]*"', r"\1", text)  # the book's other pages
     return text.replace("</head>", f"{PLAIN}</head>", 1)

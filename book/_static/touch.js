@@ -200,6 +200,7 @@
         tip.style.left = `${Math.max(0, Math.min(x + 12, wide - tip.offsetWidth - 2))}px`;
         tip.style.top = `${y + 12 + tip.offsetHeight > 300 ? y - tip.offsetHeight - 12 : y + 12}px`;
         told.textContent = `${point.run} with ADCs of ${point.adc} bits: ${point.accuracy.toFixed(2)}%, ${short(point.energy)} ${data.unit} an image`;
+        pick.setAttribute("aria-valuetext", told.textContent);
       };
     },
 
