@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PROFILE ?= quick# smoke, quick, cpu, long or paper: how long experiments train
 EXPERIMENT ?= mnist# what `make reproduce` trains
 SCHEDULER ?= local# local or slurm: where jobs run, see profiles/
+PARAMETERS ?=# a file of notebooks' parameters for the whole book, see its page Rerun
 PORT ?= 8000# of `make serve`
 PYTHON ?= python3 python3.13 python3.12 python3.11# the first one that will do makes the environment
 
@@ -18,9 +19,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 # A run that was killed holds nobody up (see bitslice/book/engine.py).
 SNAKEMAKE = python -m bitslice.book.engine --profile profiles/$(SCHEDULER) --config profile=$(PROFILE) experiment=$(EXPERIMENT) \
-  $(if $(FULL),full=1) --
+  $(if $(FULL),full=1) $(if $(PARAMETERS),parameters=$(PARAMETERS)) --
 
-.PHONY: help book test slow figures reproduce crossbar verify zoo archive serve bench lock format clean
+.PHONY: help book pdf test slow figures reproduce crossbar verify zoo archive serve bench lock format clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,6 +29,9 @@ help: ## List the targets
 book: $(READY) ## Train the live experiment, execute every notebook, build the book
 	@$(SNAKEMAKE) book
 	@echo "The book is at $(BOOK)/index.html"
+
+pdf: book ## Print the book into build/bitslice.pdf, where Chromium is
+	@python -m bitslice.book.pdf
 
 test: $(READY) ## Run every check: style, types, imports, tests, coverage
 	@ruff check .

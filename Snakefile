@@ -1,7 +1,9 @@
 """From data to book. Notebooks run through papermill, the book executes nothing, training never depends on a plot."""
 
 from pathlib import Path
+from shlex import quote
 
+from bitslice.book.folders import FORMATS
 from bitslice.book.sources import closure, notebook_sources
 from bitslice.crossbar import RowOrder, adc_word
 from bitslice.lab import records, sweep
@@ -47,7 +49,7 @@ NOTEBOOKS = {
     **network_page("resnet20", "cifar10-resnet20"),
     "layers": dict(figures=["layers_density", "layers_left"], live=False),
     "adc": dict(figures=["adc_columns", "adc_sums", "adc_bits"], live=False),
-    "crossbar": dict(figures=["crossbar_accuracy"], live=False),
+    "crossbar": dict(figures=["crossbar_accuracy", "crossbar_energy", "crossbar_density"], live=False),
     "adapt": dict(figures=["adapt_accuracy"], live=False),
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
@@ -55,6 +57,12 @@ NOTEBOOKS = {
     | on_cifar10(" -p steps 4 -p finetune_steps 2"),
     "status": dict(figures=[], live=True),
 }
+# What the reader sets for the whole book, by notebook; their values come last, and so count.
+PARAMETERS = {}
+if config.get("parameters"):
+    from bitslice.book.notebooks import from_file
+
+    PARAMETERS = from_file(Path(config["parameters"]))
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])
 
@@ -118,8 +126,14 @@ def verified(full):
     return {part: paths[:1] if part.endswith("-first") else paths for part, paths in parts.items()}
 
 
+def notebook_options(notebook):
+    """Parameters of a notebook as options: those of this build, then the reader's."""
+    needed = f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", "")
+    return " ".join([needed, *(f"-p {name} {quote(text)}" for name, text in PARAMETERS.get(notebook, {}).items())])
+
+
 def figure_files(notebook):
-    return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in ("svg", "pdf", "png")]
+    return [f"figures/{name}.{suffix}" for name in NOTEBOOKS[notebook]["figures"] for suffix in FORMATS]
 
 
 def configuration(wildcards):
@@ -350,7 +364,7 @@ for notebook in NOTEBOOKS:
             f"build/log/notebook-{notebook}.txt",
         params:
             notebook=notebook,
-            options=f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", ""),
+            options=notebook_options(notebook),
         threads: 1
         resources:
             mem_mb=2500,

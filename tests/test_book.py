@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -11,17 +12,23 @@ import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
+from playwright.sync_api import Browser, Page
 
+from bitslice.book.folders import FORMATS
 from bitslice.book.sources import PACKAGE
+from bitslice.crossbar import Adc, setting_name
+from bitslice.crossbar.adc import from_json
 from bitslice.lab.data import DATA_SETS, data_folder
+from tests.browser import CHROMIUM, WIDER, axe, axe_findings, chromium, found_by_search, slide, told
 
 ROOT = PACKAGE.parent
 WIDE, LONGEST, OPENING = 1360, 5000, 1800
 """Pixels: a screen's width, at it the height of no page exceeded, and that of the opening page: two screens of 900."""
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = (
     "index",
     "claims",
@@ -39,6 +46,7 @@ PAGES = (
     "deviations",
     "related",
     "use",
+    "rerun",
     "own",
     "api",
     "glossary",
@@ -96,12 +104,13 @@ def test_a_second_run_does_nothing(project: Path) -> None:
     assert would_run(project) == set()
 
 
-def test_every_figure_comes_in_three_formats(project: Path) -> None:
-    files = {path.suffix: set() for path in (project / "figures").iterdir()}
+def test_every_figure_comes_in_every_format(project: Path) -> None:
+    files: dict[str, set[str]] = {suffix: set() for suffix in FORMATS}
     for path in (project / "figures").iterdir():
-        files[path.suffix].add(path.stem)
-    assert files[".svg"] == files[".pdf"] == files[".png"]
-    assert len(files[".svg"]) >= 15
+        files[path.suffix[1:]].add(path.stem)
+    assert all(names == files["svg"] for names in files.values())
+    assert len(files["svg"]) >= 15
+    assert all(len((project / f"figures/{name}.csv").read_text().splitlines()) > 1 for name in files["csv"])
 
 
 def test_live_runs_never_touch_the_released_records(project: Path) -> None:
@@ -218,8 +227,6 @@ def address(html: Path) -> Iterator[str]:
     server.server_close()
 
 
-REWRITTEN = {"adapt"}
-"""Pages that are still longer."""
 CUT_OFF = """
 [...document.querySelectorAll('.bd-content table')]
   .filter((table) => table.scrollWidth > table.clientWidth + 1 && !table.classList.contains('scrolls'))
@@ -228,66 +235,254 @@ CUT_OFF = """
 """Tables wider than their place that do not show it."""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_the_book_in_a_browser(address: str) -> None:
-    from playwright.sync_api import sync_playwright
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with chromium() as started:
+        yield started
 
-    flags = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-    ]
+
+def test_the_book_in_a_browser(browser: Browser, address: str) -> None:
     problems: list[str] = []
     figures = 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        for width, theme in ((WIDE, "light"), (WIDE, "dark"), (390, "light")):
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-            page = context.new_page()
-            page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
-            page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-            page.on(
-                "request", lambda r: None if r.url.startswith((address, "data:")) else problems.append(f"host: {r.url}")
-            )
-            page.on("response", lambda r: problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-            for name in PAGES:
-                page.goto(f"{address}/{name}.html", wait_until="networkidle")
-                wide = page.evaluate("document.documentElement.scrollWidth")
-                if wide > width:
-                    problems.append(f"{name} is {wide} pixels wide on a screen of {width}")
-                tall = page.evaluate("document.documentElement.scrollHeight")
-                if width == WIDE and tall > (OPENING if name == "index" else LONGEST) and name not in REWRITTEN:
-                    problems.append(f"{name} is {tall} pixels long")
-                page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
-                page.wait_for_timeout(200)  # until the script has seen it
-                for figure in page.locator("figure.plot").all():
-                    figures += 1
-                    drawn = [svg for svg in figure.locator("svg").all() if svg.is_visible()]
-                    box = drawn[0].bounding_box() if len(drawn) == 1 else None
-                    if box is None or box["width"] < 250 or box["height"] < 80:
-                        problems.append(f"{name} at {width}: a figure is not visible: {box}")
-                    elif box["x"] < 0 or box["x"] + box["width"] > width:
-                        problems.append(f"{name} at {width}: a figure is cut off: {box}")
-                cut = page.evaluate(CUT_OFF)
-                if cut:
-                    problems.append(f"{name} at {width}: cut off without a sign of it: {cut}")
-                if page.locator(".math math").count() == 0 and name in {"slices", "regularizer"}:
-                    problems.append(f"{name} shows no formula")
-            if width == WIDE:
-                page.goto(f"{address}/api.html#bitslice.charge_slices", wait_until="networkidle")
-                if not page.locator("[id='bitslice.charge_slices']").is_visible():
-                    problems.append("a link does not unfold its target")
-                page.goto(f"{address}/index.html", wait_until="networkidle")
-                page.locator("a.term").first.focus()
-                page.keyboard.press("Shift+Tab")
-                page.keyboard.press("Tab")
-                shown = page.evaluate("getComputedStyle(document.activeElement, '::after').content")
-                if "cell" not in shown:
-                    problems.append(f"a term shows no preview: {shown}")
-            context.close()
-        browser.close()
+    for width, theme in ((WIDE, "light"), (WIDE, "dark"), (390, "light")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        page = context.new_page()
+        page.on("console", lambda m: problems.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on(
+            "request", lambda r: None if r.url.startswith((address, "data:")) else problems.append(f"host: {r.url}")
+        )
+        page.on("response", lambda r: problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        for name in PAGES:
+            page.goto(f"{address}/{name}.html", wait_until="networkidle")
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                problems.append(f"{name} is {wide} pixels wide on a screen of {width}")
+            tall = page.evaluate("document.documentElement.scrollHeight")
+            if width == WIDE and tall > (OPENING if name == "index" else LONGEST):
+                problems.append(f"{name} is {tall} pixels long")
+            page.evaluate("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
+            page.wait_for_timeout(200)  # until the script has seen it
+            for figure in page.locator("figure.plot :is(.canvas, .stage) svg:visible").all():
+                figures += 1
+                box = figure.bounding_box()
+                if box is None or box["width"] < 250 or box["height"] < 80:
+                    problems.append(f"{name} at {width}: a figure is not visible: {box}")
+                elif box["x"] < 0 or box["x"] + box["width"] > width:
+                    problems.append(f"{name} at {width}: a figure is cut off: {box}")
+            cut = page.evaluate(CUT_OFF)
+            if cut:
+                problems.append(f"{name} at {width}: cut off without a sign of it: {cut}")
+            if page.locator(".math math").count() == 0 and name in {"slices", "regularizer"}:
+                problems.append(f"{name} shows no formula")
+        if width == WIDE:
+            page.goto(f"{address}/api.html#bitslice.charge_slices", wait_until="networkidle")
+            if not page.locator("[id='bitslice.charge_slices']").is_visible():
+                problems.append("a link does not unfold its target")
+            page.goto(f"{address}/index.html", wait_until="networkidle")
+            page.locator("a.term").first.focus()
+            page.keyboard.press("Shift+Tab")
+            page.keyboard.press("Tab")
+            shown = page.evaluate("getComputedStyle(document.activeElement, '::after').content")
+            if "cell" not in shown:
+                problems.append(f"a term shows no preview: {shown}")
+        context.close()
     assert not problems
     assert figures >= 3 * 12
+
+
+def data_of(page: Page, figure: str) -> Any:
+    """What a figure that can be touched is drawn from."""
+    return json.loads(page.locator(f"#{figure} .touch script").inner_text())
+
+
+def open_page(browser: Browser, address: str, name: str, **options: Any) -> Page:
+    page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
+    page.goto(f"{address}/{name}.html", wait_until="networkidle")
+    return page
+
+
+def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
+    page = open_page(browser, address, "regularizer")
+    assert "0.328 = 1/4 + 1/16 + 1/64" in told(page, "regularizer_pull")  # 228, as in slice_tables
+    page.locator("#regularizer_pull").get_by_label("code of |w|").fill("17")
+    assert "stores 16 in its place" in told(page, "regularizer_pull")  # as in proximal_table
+    slide(page, "regularizer_pull", "or drag", "ArrowLeft")
+    assert page.locator("#regularizer_pull .cells").inner_text().split() == [
+        "B3",
+        "00",
+        "=",
+        "0",
+        "B2",
+        "01",
+        "=",
+        "1",
+        "B1",
+        "00",
+        "=",
+        "0",
+        "B0",
+        "00",
+        "=",
+        "0",
+    ]
+    assert "0.0625" in told(page, "regularizer_pull")
+    picture = page.locator("#regularizer_pull .stage svg")
+    box = picture.bounding_box()
+    assert box is not None
+    picture.scroll_into_view_if_needed()
+    picture.click(position={"x": box["width"] - 12, "y": 100})
+    assert page.locator("#regularizer_pull").get_by_label("code of |w|").input_value() == "255"
+
+
+@pytest.mark.parametrize(("bits", "step"), [(3, 1), (2, 4), (8, 1)])
+def test_bitline_sums_meet_the_levels_of_the_librarys_adc(browser: Browser, address: str, bits: int, step: int) -> None:
+    page = open_page(browser, address, "adc")
+    page.locator("#adc_sums").get_by_label("B2", exact=True).check()
+    slide(page, "adc_sums", "ADC bits", "ArrowRight" if bits > 3 else "ArrowLeft", abs(bits - 3))
+    slide(page, "adc_sums", "step", "ArrowRight", step.bit_length() - 1)
+    counts = torch.tensor(data_of(page, "adc_sums")["counts"]["B2"], dtype=torch.float64)
+    sums, adc = torch.arange(len(counts)), Adc(bits, step)
+    error = (adc.convert(sums) - sums).double()
+    share = counts / counts.sum()
+    clipped = 100 * float(share[sums > adc.full_scale].sum())
+    numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", told(page, "adc_sums"))]
+    expected = [clipped, float((share * error).sum()), float((share * error.square()).sum().sqrt())]
+    assert numbers[-4:-1] == pytest.approx(expected, rel=0.006)
+    assert numbers[1] == adc.full_scale
+
+
+def test_a_mark_names_its_run_and_links_to_its_record(browser: Browser, address: str, html: Path) -> None:
+    page = open_page(browser, address, "crossbar")
+    before = told(page, "crossbar_energy")
+    assert "ADCs of 3,3,3,1 bits" in before
+    slide(page, "crossbar_energy", "mark", "ArrowLeft")
+    text = told(page, "crossbar_energy")
+    assert text != before
+    links = page.locator("#crossbar_energy .tip a").evaluate_all(
+        "links => links.map((link) => link.getAttribute('href'))"
+    )
+    run, setting, accuracy = re.match(r"(\S+) with ADCs of (\S+) bits: ([\d.]+)%", text).groups()  # type: ignore[union-attr]
+    assert [Path(link).stem for link in links] == [run, run]
+    settings = json.loads((html / links[1]).read_text())["settings"]
+    assert f"{float(accuracy):.2f}" in {
+        f"{s['accuracy']:.2f}" for s in settings if setting_name(from_json(s["adc_bits"])) == setting
+    }
+    page.locator("#crossbar_energy .stage svg").scroll_into_view_if_needed()
+    page.locator("#crossbar_energy circle.mark").last.hover()
+    assert told(page, "crossbar_energy") != text
+
+
+def test_cost_models_follow_the_resolution(browser: Browser, address: str) -> None:
+    page = open_page(browser, address, "costs")
+    slide(page, "costs_savings", "bits", "Home")
+    assert "28.4x" in told(page, "costs_savings")  # Saberi's, as quoted with the paper
+    page.locator("#costs_savings").get_by_label("area").check()
+    assert "28.4x" not in told(page, "costs_savings")
+    picture = page.locator("#costs_savings .stage svg")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    assert box is not None
+    picture.click(position={"x": box["width"] - 20, "y": 100})
+    assert told(page, "costs_savings").startswith("9 bits against 8")
+
+
+@pytest.mark.parametrize("figure", ["adc_sums", "regularizer_pull", "crossbar_energy", "costs_savings"])
+def test_without_scripts_the_printed_figure_stands_in_its_place(browser: Browser, address: str, figure: str) -> None:
+    page = open_page(browser, address, figure.partition("_")[0], java_script_enabled=False)
+    assert page.locator(f"#{figure} .canvas svg").first.is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(
+    browser: Browser, address: str, theme: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    script = axe(tmp_path_factory.mktemp("axe"))
+    if script is None:
+        pytest.skip("axe-core cannot be had: there is no npm, or no registry")
+    findings = []
+    for name in PAGES:
+        page = open_page(browser, address, name, color_scheme=theme)
+        findings += [f"{name}: {finding}" for finding in axe_findings(page, script)]
+        page.context.close()
+    assert not findings, "\n".join(findings)
+
+
+def test_search_finds_what_readers_look_for(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    for term, title in {
+        "headroom": "Making the claimed ADCs work",
+        "bitline": "Why can the ADC resolution fall?",
+        "Saberi": "What an ADC costs",
+        "conductance": "Cells that are not ideal",
+        "calibrate": "Use it",
+    }.items():
+        found = found_by_search(page, address, term)
+        assert any(title.lower() in each.lower() for each in found), (term, found)
+
+
+def test_nothing_is_wider_than_a_phone_but_what_scrolls(browser: Browser, address: str) -> None:
+    wide = []
+    for name in PAGES:
+        page = open_page(browser, address, name, viewport={"width": 390, "height": 844})
+        wide += [f"{name}: {element}" for element in page.evaluate(WIDER)]
+        page.context.close()
+    assert not wide
+
+
+def test_every_anchor_is_there(html: Path) -> None:
+    class Ids(HTMLParser):
+        found: set[str]
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found.update(value for name, value in attrs if name in {"id", "name"} and value)
+
+    def ids(path: Path) -> set[str]:
+        parsed = Ids()
+        parsed.found = set()
+        parsed.feed(path.read_text())
+        return parsed.found
+
+    anchors = {path.name: ids(path) for path in html.glob("*.html")}
+    missing = []
+    for name in anchors:
+        links = Links()
+        links.feed((html / name).read_text())
+        for link in map(urlsplit, links.found):
+            page = unquote(link.path) or name
+            if not link.scheme and link.fragment and page in anchors and unquote(link.fragment) not in anchors[page]:
+                missing.append(f"{name}: {page}#{link.fragment}")
+    assert not missing
+
+
+def test_figures_are_numbered_and_spoken_of(html: Path) -> None:
+    text = "".join((html / f"{name}.html").read_text() for name in PAGES)
+    numbers = [int(number) for number in re.findall(r'class="caption-number">Fig\. (\d+) ', text)]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 15
+    assert re.search(
+        r'<a class="reference internal" href="[\w.]*#\w+"><span class="std std-numref">Fig\. \d+</span>', text
+    )
+
+
+def test_the_book_is_printed_with_every_figure_and_links_that_lead_somewhere(project: Path, html: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    command = [sys.executable, "-m", "bitslice.book.pdf"]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (project / "build/pdf/_build/singlehtml/index.html").read_text()
+    for kind in ('<figure class="', "<math "):
+        assert page.count(kind) == sum((html / f"{name}.html").read_text().count(kind) for name in PAGES)
+    links = Links()
+    links.feed(re.sub(r"<(?:link|script|img)\b[^>]*>", "", page))
+    inside = [link for link in links.found if not urlsplit(link).scheme]
+    assert all(link.startswith("#") for link in inside)
+    assert [link for link in inside if link != "#" and f'id="{link[1:]}"' not in page] == []
+    printed = (project / "build/bitslice.pdf").read_bytes()
+    assert printed.startswith(b"%PDF")
+    assert b"file://" not in printed
+    assert printed.count(b"/Subtype /Link") > 100

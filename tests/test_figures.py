@@ -1,20 +1,32 @@
 """Every figure is drawn from small inputs and says what it should; files and book entries are as promised."""
 
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
+from bitslice.book import touch
 from bitslice.book.analysis import Layer, at_default_alpha
 from bitslice.book.figures import INK, METHOD_COLOURS, Page, record_links
-from bitslice.book.plots import idea, layers, methods, regularizer, slices
+from bitslice.book.folders import FORMATS
+from bitslice.book.plots import costs, idea, layers, methods, regularizer, slices
+from bitslice.costs import ADC_MODELS, DESIGNS, SABERI
+from bitslice.crossbar import BitlineSums
+from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.report import Report, Setting
 from bitslice.lab.words import Method
+from bitslice.proximal import proximal_table
 from tests.test_analysis import record, sweep
 
 
@@ -33,11 +45,11 @@ def texts(figure: Figure) -> str:
     return " ".join(text.get_text() for text in figure.findobj(plt.Text))
 
 
-def test_a_figure_becomes_three_files_and_a_themed_entry(page: Page, tmp_path: Path) -> None:
+def test_a_figure_becomes_four_files_and_a_themed_entry(page: Page, tmp_path: Path) -> None:
     figure, axes = plt.subplots()
     axes.set_xlabel("codes")
     shown = page.show(figure, "simple", "A < B", [record(Method.BL1, 0, None, 97, 5)])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["simple.pdf", "simple.png", "simple.svg"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"simple.{suffix}" for suffix in FORMATS}
     assert (tmp_path / "simple.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "simple.pdf").read_bytes().startswith(b"%PDF")
     html = shown._repr_html_()
@@ -48,6 +60,98 @@ def test_a_figure_becomes_three_files_and_a_themed_entry(page: Page, tmp_path: P
         assert f'href="{link}"' in html
     assert "rows=64, record=&#x27;x&lt;y&#x27;" in html
     assert not plt.fignum_exists(figure.number)
+    assert shown._repr_png_() == (tmp_path / "simple.png").read_bytes()
+    assert repr(shown).startswith("A < B\n")
+
+
+def test_a_figure_brings_the_numbers_that_it_shows_and_says_them(page: Page, tmp_path: Path) -> None:
+    figure, (left, right) = plt.subplots(1, 2, sharey=True)
+    left.errorbar([0.05, 0.95], [98.0, 70.5], [0.5, 1.0], label="Bit-slice L1", color="#D55E00")
+    left.set_xticks([0, 1], ["ideal", "3,3,3,1"])
+    left.axhline(10, color="0.6")
+    left.set(xlabel="ADC bits", ylabel="accuracy (%)", title="MNIST")
+    right.bar([0, 1], [5, 25], yerr=[1, 2], label="set cells")
+    right.plot(0.5, 30, "o", color="#D55E00")
+    right.set_xticks([0, 1], ["B3", "B0"])
+    shown = page.show(figure, "simple", "Caption.")
+    rows = pd.read_csv(tmp_path / "simple.csv").set_index(["series", "x"])
+    assert rows.loc[("Bit-slice L1", "3,3,3,1"), "y"] == 70.5
+    assert rows.loc[("Bit-slice L1", "3,3,3,1"), "y deviation"] == 1.0
+    assert rows.loc[("set cells", "B0"), ["y", "y deviation"]].tolist() == [25, 2]
+    assert set(rows["y axis"]) == {"accuracy (%)"}
+    assert 30.0 in rows["y"].tolist()
+    assert 10.0 not in rows["y"].tolist()  # a line for the eye
+    assert "MNIST: accuracy (%) against ADC bits: Bit-slice L1 98 at ideal, 70.5 at 3,3,3,1." in shown.alt
+    assert f'aria-label="{shown.alt}"' in shown.svg
+    assert "Caption." not in shown.alt
+
+
+def test_a_map_brings_its_cells_and_a_drawing_its_texts(page: Page, tmp_path: Path) -> None:
+    codes = torch.tensor([[228, -1], [64, 0]])
+    page.show(slices.weight_and_slices(codes), "map", "")
+    cells = pd.read_csv(tmp_path / "map.csv")
+    assert cells[cells["panel"].str.startswith("B3")]["value"].tolist() == [3, 0, 1, 0]
+    shown = page.show(idea.idea(codes), "idea", "")
+    assert "largest: 228 =" in pd.read_csv(tmp_path / "idea.csv")["text"].tolist()
+    assert "8-bit weights" in shown.alt
+
+
+def test_a_figure_to_be_touched_keeps_its_printed_twin(page: Page) -> None:
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    html = page.show(figure, "twin", "", touch=touch.element("sums", {"a": 1}))._repr_html_()
+    assert html.index('class="touch"') < html.index('<details class="printed" open>') < html.index('class="canvas"')
+
+
+def test_what_is_touched_is_what_the_library_computes() -> None:
+    def data(element: str) -> Any:
+        return json.loads(element[element.index("{") : element.rindex("</script>")])
+
+    code = data(touch.code())
+    assert (code["value"][228], code["pull"][228]) == (6, 1 / 4 + 1 / 16 + 1 / 64)
+    assert code["stored"][code["prices"].index(2)][:18] == proximal_table(2.0)[255:273].int().tolist()
+    laws = data(touch.costs(ADC_MODELS.values(), 9, 3, 8))["laws"]
+    assert laws["power"]["saberi"][7] / laws["power"]["saberi"][2] == pytest.approx(SABERI.power_saving(3), rel=1e-5)
+    assert laws["power"]["survey"][:3] == [None] * 3  # below its range
+    sums = data(touch.sums([BitlineSums(9, torch.tensor([4, 2, 0, 1, 0])), BitlineSums(9, torch.tensor([7]))]))
+    assert sums["counts"] == {"B1": [7], "B0": [4, 2, 0, 1]}
+    one = record(Method.BL1, 0, None, 97, 5)
+    setting = Setting((3, 3, 3, 1), 81.234, (0.0,) * 4, 2.5e-6, None, None, None)
+    free = replace(setting, adc_bits=(None,) * 4, energy=None)
+    report = Report("", {}, "", 1, 1, 0, None, 97, [], [free, setting], {})
+    panel = data(touch.energy({"mnist": [(one, report)]}, Path("simulations/report"), CLAIMED))["panels"]
+    assert panel == {
+        "MNIST, perceptron": {
+            "reports": "simulations/report/mnist",
+            "settings": [["3,3,3,1", 2.5]],
+            "runs": [[one.path.as_posix(), "bl1", [[0, 81.23]]]],
+        }
+    }
+
+
+def legends(figure: Figure) -> list[Legend]:
+    return [*figure.legends, *(axes.legend_ for axes in figure.axes if axes.legend_ and axes.axison)]
+
+
+def test_legends_lie_beside_the_curves() -> None:
+    sweeps = {"l1": sweep(Method.L1, 3.0), "bl1": sweep(Method.BL1, 1.5)}
+    runs = {m: at_default_alpha(found) for m, found in sweeps.items()}
+    curves = {m: found[0] for m, found in runs.items()}
+    drawn = [
+        regularizer.value_and_pull(),
+        slices.density_by_tensor(record(Method.BL1, 0, None, 97, 5)),
+        methods.density_by_method(runs),
+        methods.accuracy_against_density(sweeps, {}),
+        methods.training_curves({"quantized": record(Method.QUANTIZED, 0, None, 97, 9)} | curves),
+        costs.savings(ADC_MODELS.values(), range(1, 10), 8),
+        costs.energies([], DESIGNS.values(), range(1, 10)),
+    ]
+    for figure in drawn:
+        figure.canvas.draw()
+        assert legends(figure)
+        for legend in legends(figure):
+            box = legend.get_window_extent()
+            assert not any(box.overlaps(axes.get_window_extent().shrunk(0.99, 0.99)) for axes in figure.axes)
 
 
 def test_the_book_alone_writes_into_the_books_figures(monkeypatch: pytest.MonkeyPatch) -> None:

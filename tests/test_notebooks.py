@@ -132,7 +132,7 @@ def bitslice(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_a_notebook_runs_with_other_parameters(small: Path) -> None:
-    output = notebooks.run("double", {"x": "21"}, Path("out/double.ipynb"))
+    (output,) = notebooks.run("double", {"x": "21"}, Path("out/double.ipynb"))
     cells = nbformat.read(output, as_version=4).cells
     assert cells[2].outputs[0].text == "42.0\n"
     assert "hide-input" in cells[0].metadata.tags
@@ -148,7 +148,7 @@ def test_a_notebook_of_the_checkout_runs_from_any_folder_and_writes_there(
     (tmp_path / "notebooks").mkdir()  # anybody has such a folder
     monkeypatch.delenv("BITSLICE_FIGURES", raising=False)
     monkeypatch.setenv("BITSLICE_DATA", "images")
-    output = notebooks.run("double", {"x": "1"})
+    (output,) = notebooks.run("double", {"x": "1"})
     assert output == Path("build/notebooks/double.ipynb")
     text = "".join(nbformat.read(output, as_version=4).cells[3].outputs[0].text).split()
     assert text == [str(small), str(tmp_path / "build/notebooks/figures"), str(tmp_path / "images")]

@@ -153,6 +153,32 @@ def test_accuracy_by_density_has_a_mark_a_network_at_its_density() -> None:
     assert [panel.get_title() for panel in figure.axes] == ["MNIST, perceptron, 4", "MNIST, perceptron, 3,3,3,1"]
 
 
+def test_accuracy_by_energy_has_a_mark_a_network_and_setting_whose_energy_is_known() -> None:
+    (panel,) = crossbar.accuracy_by_energy({"mnist": simulated()}).axes
+    marks = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in panel.lines}  # type: ignore[arg-type]
+    assert marks["Pruned"] == ([16, 10], [97.4, 50])  # uJ of 16 and 10 bits; an ideal ADC has no energy
+    assert marks["Bit-slice L1"] == ([16, 10, 8, 16, 10, 8], [96.8, 70, 60, 97.8, 74, 60])
+
+
+def test_legends_lie_beside_the_curves() -> None:
+    remedies = {"mnist": {"report": reports()["bl1"], "adapted-headroom": reports()["bl1"]}}
+    for figure in (
+        crossbar.accuracy_by_setting({"mnist": reports()}),
+        crossbar.accuracy_by_setting(remedies),
+        crossbar.accuracy_by_energy({"mnist": simulated()}),
+        crossbar.accuracy_by_density({"mnist": simulated()}, ((4,) * 4, CLAIMED)),
+        crossbar.accuracy_by_strength({"mnist": tolerances()}),
+        crossbar.bits_by_method({"bl1": [record(Method.BL1, 0, None, 97, 5, top=15)]}),
+    ):
+        figure.canvas.draw()
+        panels = [axes for axes in figure.axes if axes.axison]
+        found = [*figure.legends, *(axes.legend_ for axes in figure.axes if axes.legend_)]
+        assert found
+        for legend in found:
+            box = legend.get_window_extent()
+            assert not any(box.overlaps(axes.get_window_extent().shrunk(0.99, 0.99)) for axes in panels)
+
+
 def test_networks_table_has_a_row_a_group_and_a_dash_where_a_setting_was_not_run() -> None:
     pruned, *sparse = simulated()
     dense, bl1 = tables.networks({"Pruned": [pruned], "Bit-slice L1": sparse})

@@ -1,4 +1,4 @@
-"""One style for all figures, and the three files and one book entry that each figure becomes.
+"""One style for all figures, and the four files and one book entry that each figure becomes.
 
 Colours are Okabe and Ito's, told apart by colour-blind readers; in grey print methods differ by lightness and marker,
 slices by their place. Inside the book a figure is an inline SVG whose text takes the colour of the page, so that it
@@ -9,6 +9,7 @@ import html
 import io
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bitslice.book.folders import figures_folder
+from bitslice.book import drawn
+from bitslice.book.folders import FORMATS, figures_folder
 from bitslice.files import atomic_write
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
@@ -84,18 +86,28 @@ class Page:
         name: str,
         caption: str,
         records: Iterable[Record | Path] = (),
+        *,
         upright: Figure | None = None,
+        alt: str | None = None,
+        touch: str = "",
     ) -> "Shown":
-        """Write ``name`` as SVG, PDF and PNG and give its book entry.
+        """Write ``name`` as SVG, PDF and PNG, what it shows as CSV, and give its book entry.
 
         Args:
             figure: what to show; it is closed.
-            name: file name without suffix.
-            caption: plain text; also the alternative text of the picture.
+            name: file name without suffix, and the label that ``{numref}`` takes.
+            caption: plain text.
             records: what the figure was drawn from: runs, or files of other results.
             upright: the same for a narrow screen, which shows it instead; written as ``name_upright``.
+            alt: what is seen, for those who cannot; None: its curves and numbers, as :func:`bitslice.book.drawn.words`
+                reads them off.
+            touch: the same to be touched, shown in its place where scripts run: an element by
+                :mod:`bitslice.book.touch`; empty: there is none.
         """
-        narrow = "" if upright is None else self.show(upright, f"{name}_upright", caption).svg
+        narrow = "" if upright is None else self.show(upright, f"{name}_upright", caption, alt=alt).svg
+        seen = drawn.words(figure) if alt is None else alt
+        with atomic_write(self.folder / f"{name}.csv") as path:
+            drawn.table(figure).to_csv(path, index=False, lineterminator="\n")
         with atomic_write(self.folder / f"{name}.svg") as path:
             path.write_text(svg(figure, name, facecolor="white"))
         for suffix, metadata in {"pdf": {"CreationDate": None}, "png": {}}.items():
@@ -104,31 +116,69 @@ class Page:
         text = svg(figure, name, transparent=True)
         plt.close(figure)
         paths = [record.path if isinstance(record, Record) else record for record in records]
-        return Shown(name, inline_svg(text, caption), self.caption(name, caption, paths), narrow)
+        return Shown(
+            name=name,
+            svg=inline_svg(text, seen),
+            caption=caption,
+            sources=self.sources(name, paths),
+            alt=seen,
+            png=self.folder / f"{name}.png",
+            upright=narrow,
+            touch=touch,
+        )
 
-    def caption(self, name: str, caption: str, records: list[Path]) -> str:
-        """Caption as HTML: text, then links to files, notebook and records."""
-        files = " ".join(f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>' for suffix in ("svg", "pdf", "png"))
+    def sources(self, name: str, records: list[Path]) -> str:
+        """Links to a figure's files, its notebook and its records, as HTML."""
+        files = " ".join(f'<a href="figures/{name}.{suffix}">{suffix.upper()}</a>' for suffix in FORMATS)
         parts = [files, f'notebook <a href="notebooks/{self.notebook}.ipynb">{self.notebook}</a>']
         if self.parameters:
             parts.append("parameters " + html.escape(assignments(self.parameters)))
         if records:
             parts.append(record_links(records))
-        return f'{html.escape(caption)}<br><span class="sources">{" · ".join(parts)}</span>'
+        return " · ".join(parts)
 
 
+@dataclass(frozen=True, repr=False)
 class Shown:
-    """A figure as notebooks display it."""
+    """A figure as notebooks display it: in a browser, as a picture where there is none, as words in a terminal.
 
-    def __init__(self, name: str, svg: str, caption: str, upright: str = "") -> None:
-        self.name, self.svg, self.caption, self.upright = name, svg, caption, upright
+    Attributes:
+        name: its label.
+        svg: the picture, an element of a page.
+        caption: plain text.
+        sources: where it comes from, HTML.
+        alt: what is seen, plain text.
+        png: the picture's file.
+        upright: the picture for a narrow screen; empty: the same.
+        touch: the figure to be touched; empty: there is none.
+    """
+
+    name: str
+    svg: str
+    caption: str
+    sources: str
+    alt: str
+    png: Path
+    upright: str = ""
+    touch: str = ""
 
     def _repr_html_(self) -> str:
-        upright = f'<div class="canvas upright">{self.upright}</div>' if self.upright else ""
+        """The book's extension takes it apart at these very tags and numbers it."""
+        printed = f'<div class="canvas">{self.svg}</div>'
+        if self.upright:
+            printed += f'<div class="canvas upright">{self.upright}</div>'
+        if self.touch:
+            printed = f'{self.touch}<details class="printed" open><summary>As printed</summary>{printed}</details>'
         return (
-            f'<figure class="plot" id="{self.name}"><div class="canvas">{self.svg}</div>{upright}'
-            f"<figcaption>{self.caption}</figcaption></figure>"
+            f'<figure class="plot" id="{self.name}">{printed}<figcaption><span class="caption">'
+            f'{html.escape(self.caption)}</span><div class="sources">{self.sources}</div></figcaption></figure>'
         )
+
+    def _repr_png_(self) -> bytes:
+        return self.png.read_bytes()
+
+    def __repr__(self) -> str:
+        return f"{self.caption}\n{self.alt}\n{self.png}"
 
 
 def assignments(parameters: Mapping[str, Any]) -> str:

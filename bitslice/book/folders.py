@@ -1,4 +1,4 @@
-"""Where figures go."""
+"""Where figures go, and as what files."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,9 @@ from bitslice.lab.project import DATA_VARIABLE
 
 FIGURES_VARIABLE = "BITSLICE_FIGURES"
 """Environment variable that names the folder of the figures' files; the book's build sets it to ``figures``."""
+
+FORMATS = ("svg", "pdf", "png", "csv")
+"""Files of a figure, by suffix: pictures, and the numbers drawn."""
 
 ELSEWHERE = Path("build/notebooks/figures")
 """Where they go without it, so that a notebook run with other parameters leaves the book's figures alone."""

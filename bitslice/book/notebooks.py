@@ -1,17 +1,21 @@
 """Running the project's notebooks with other parameters; unlike papermill alone, what does not fit is refused."""
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
+import yaml
 from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
-from bitslice.book.folders import kept_in_place
+from bitslice.book.folders import FIGURES_VARIABLE, figures_folder, kept_in_place
+from bitslice.book.single_page import has_book, relink, single_page
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
 from bitslice.lab.names import by_name
@@ -19,6 +23,9 @@ from bitslice.lab.project import root
 
 EXECUTED = Path("build/notebooks")
 """Where executed notebooks go unless told otherwise, relative to the working directory."""
+
+BOOKS = Path("build/executed")
+"""Where those of the book go, likewise."""
 
 
 SOCKET_PATH = 100
@@ -48,6 +55,74 @@ def source(name: str) -> Path:
         BitsliceError: naming the notebooks there are, or if there is no project (:func:`bitslice.lab.project.root`).
     """
     return by_name("notebook", {path.stem: path for path in sorted((root() / "notebooks").glob("*.ipynb"))}, name)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A notebook as ``bitslice notebook --list`` shows it.
+
+    Attributes:
+        name: as users type it.
+        parameters: what papermill finds in the parameters cell, by name.
+        seconds: how long its last run here took; None: it has not run here.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    seconds: float | None
+
+
+def listed() -> list[Listed]:
+    """Every notebook with its parameters and how long its last run here took, for the book or by itself."""
+    return [
+        Listed(path.stem, papermill.inspect_notebook(str(path)), _measured(path.stem))
+        for path in sorted((root() / "notebooks").glob("*.ipynb"))
+    ]
+
+
+def _measured(name: str) -> float | None:
+    runs = [path for folder in (EXECUTED, BOOKS) if (path := folder / f"{name}.ipynb").exists()]
+    if not runs:
+        return None
+    last = max(runs, key=lambda path: path.stat().st_mtime)
+    seconds = nbformat.read(last, as_version=4).metadata.get("papermill", {}).get("duration")
+    return None if seconds is None else float(seconds)
+
+
+def from_file(path: Path) -> dict[str, dict[str, str]]:
+    """Parameters of many notebooks from one YAML file, as text, by notebook.
+
+    Beside a notebook's name stand its own parameters; a parameter's name by itself is for every notebook that has it::
+
+        rows: 64            # on every page with arrays
+        adc:
+          images: 50        # on this page alone
+
+    Raises:
+        BitsliceError: if the file cannot be read, names what no notebook has, or a value is of the wrong type.
+    """
+    try:
+        given = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise BitsliceError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict):
+        raise BitsliceError(f"{path} should hold parameters by name, as in 'rows: 64'")
+    known = {each.name: each.parameters for each in listed()}
+    found: dict[str, dict[str, str]] = {name: {} for name in known}
+    for name, value in given.items():
+        having = [notebook for notebook, has in known.items() if name in has]
+        if name in known and isinstance(value, dict):
+            continue
+        if not having:
+            raise BitsliceError(f"{path}: {name!r} is neither a notebook nor a parameter of one")
+        for notebook in having:
+            found[notebook][name] = str(value)
+    for name, own in given.items():
+        if name in known and isinstance(own, dict):
+            found[name] |= {key: str(value) for key, value in own.items()}
+    for name, values in found.items():
+        parameters(name, values)
+    return {name: values for name, values in found.items() if values}
 
 
 def parse(name: str, text: str, kind: str) -> Value:
@@ -85,10 +160,11 @@ def parameters(name: str, given: Mapping[str, str]) -> dict[str, Value]:
     return {key: parse(key, text, known[key]["inferred_type_name"]) for key, text in given.items()}
 
 
-def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path:
+def run(name: str, given: Mapping[str, str], output: Path | None = None) -> list[Path]:
     """Execute a notebook in the project's folder and write it, with its outputs, in one step.
 
-    What it writes, its figures too, goes to the working directory.
+    What it writes, its figures too, goes to the working directory. Outside the book's build its links lead to files
+    from where it lies, and it is written as one page besides that looks like the book's.
 
     Args:
         name: as in ``notebooks/NAME.ipynb``.
@@ -96,12 +172,12 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
         output: the executed notebook; None: ``build/notebooks/NAME.ipynb``.
 
     Returns:
-        The executed notebook's path.
+        The executed notebook's path, and that of its page.
 
     Raises:
         BitsliceError: for an unknown notebook or parameter, a value of the wrong type, or a cell that fails.
     """
-    values = parameters(name, given)
+    values, alone = parameters(name, given), FIGURES_VARIABLE not in os.environ
     output = output or EXECUTED / f"{name}.ipynb"
     try:
         with atomic_write(output) as path, local_kernel() as settings, kept_in_place():
@@ -114,11 +190,18 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> Path
                 config=settings,
             )
             fold_parameters(path)
+            html = single_page(path, output, figures_folder()) if alone and has_book() else None
+            if alone:
+                relink(path, output, figures_folder())
     except DeadKernelError as error:
         raise BitsliceError(f"notebook {name} was ended: its kernel is gone") from error
     except papermill.PapermillExecutionError as error:
         raise BitsliceError(f"notebook {name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from error
-    return output
+    if html is None:
+        return [output]
+    with atomic_write(output.with_suffix(".html")) as page:
+        page.write_text(html)
+    return [output, output.with_suffix(".html")]
 
 
 def fold_parameters(path: Path) -> None:

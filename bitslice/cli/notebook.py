@@ -2,13 +2,19 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from bitslice.errors import BitsliceError
+
+if TYPE_CHECKING:
+    from bitslice.book.notebooks import Listed
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser's."""
     notebook = commands.add_parser("notebook", help="run a notebook with other parameters")
-    notebook.add_argument("name", help="as in notebooks/NAME.ipynb")
+    notebook.add_argument("name", nargs="?", help="as in notebooks/NAME.ipynb")
+    notebook.add_argument("--list", action="store_true", help="list notebooks, their parameters and how long they took")
     notebook.add_argument(
         "-p",
         dest="parameters",
@@ -18,6 +24,7 @@ def add(commands: Any) -> None:
         metavar=("NAME", "VALUE"),
         help="repeatable; paths are seen from the project's folder",
     )
+    notebook.add_argument("--parameters", dest="file", type=Path, help="YAML file, as make book PARAMETERS= takes")
     notebook.add_argument("--out", type=Path, help="executed notebook (default build/notebooks/NAME.ipynb)")
     notebook.set_defaults(run=run)
 
@@ -26,4 +33,22 @@ def run(options: argparse.Namespace) -> None:
     """Carry it out."""
     from bitslice.book import notebooks
 
-    print(notebooks.run(options.name, dict(options.parameters), options.out))
+    if options.list:
+        print("\n\n".join(described(each) for each in notebooks.listed()))
+        return
+    if options.name is None:
+        raise BitsliceError("which notebook? bitslice notebook --list names them")
+    given = notebooks.from_file(options.file).get(options.name, {}) if options.file else {}
+    for path in notebooks.run(options.name, given | dict(options.parameters), options.out):
+        print(path)
+
+
+def described(notebook: "Listed") -> str:
+    """A notebook and its parameters, a line each: name, type, default, meaning."""
+    took = "not run here yet" if notebook.seconds is None else f"{notebook.seconds:.0f} s when last run here"
+    lines = [f"{notebook.name} ({took})"]
+    lines += [
+        f"  {name:<16} {found['inferred_type_name']:<6} {found['default']:<38} {found['help']}"
+        for name, found in notebook.parameters.items()
+    ]
+    return "\n".join(lines)

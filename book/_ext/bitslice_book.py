@@ -30,6 +30,21 @@ def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any]
     context["script_files"] = [script for script in context.get("script_files", []) if not is_thebe(script)]
 
 
+def launch_buttons(app: Sphinx, config: Any) -> None:
+    """Buttons that open a page's notebook on Binder and Colab, once the project has a public address; else none."""
+    if config.public_address:
+        config.html_theme_options |= {
+            "repository_url": config.public_address,
+            "path_to_docs": "notebooks",
+            "use_repository_button": True,
+            "launch_buttons": {
+                "notebook_interface": "jupyterlab",
+                "binderhub_url": "https://mybinder.org",
+                "colab_url": "https://colab.research.google.com",
+            },
+        }
+
+
 def plain_enum(
     app: Sphinx, what: str, name: str, item: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
@@ -53,6 +68,8 @@ class Attributes:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.add_config_value("public_address", "", "html")
+    app.connect("config-inited", launch_buttons)
     app.connect("html-page-context", without_thebe, priority=900)
     app.connect("autodoc-process-signature", plain_enum)
     attributes = Attributes()

@@ -176,10 +176,8 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     return (
         f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
         f"points of accuracy: {_listed(lost)}."
-        + (
-            f" The best network trained through them, which is ours, with weights of {words} bits, lies below *Quantized* by "
-            f"{_listed(remedied)}." * bool(remedied)
-        )
+        + f" The best network trained through them, which is ours, with weights of {words} bits, lies below "
+        f"*Quantized* by {_listed(remedied)}." * bool(remedied)
     )
 
 

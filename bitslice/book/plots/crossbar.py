@@ -93,7 +93,14 @@ def bits_by_method(runs: Mapping[str, Sequence[Record]]) -> Figure:
         positions = np.arange(len(SLICE_COLOURS)) + (place - (len(runs) - 1) / 2) * width
         observed = [slice_bits(records, name, "observed") for name in SLICE_COLOURS]
         bound = [slice_bits(records, name, "bound") for name in SLICE_COLOURS]
-        axes.bar(positions, [s.mean for s in bound], width * 0.95, color=METHOD_COLOURS[method], alpha=0.3)
+        axes.bar(
+            positions,
+            [s.mean for s in bound],
+            width * 0.95,
+            color=METHOD_COLOURS[method],
+            alpha=0.3,
+            label=f"_{METHOD_NAMES[method]}, any input",
+        )
         axes.bar(
             positions,
             [s.mean for s in observed],
@@ -117,7 +124,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     Args:
         reports: by experiment and method, one a seed.
     """
-    figure, panels = plt.subplots(len(reports), 1, figsize=(8, 0.4 + 3.2 * len(reports)), squeeze=False)
+    figure, panels = plt.subplots(len(reports), 1, figsize=(9.5, 0.4 + 2.8 * len(reports)), squeeze=False)
     for panel, (experiment, shown) in zip(panels[:, 0], reports.items(), strict=True):
         curves = {name: accuracies(found) for name, found in shown.items()}
         places = {bits: k for k, bits in enumerate(dict.fromkeys(bits for curve in curves.values() for bits in curve))}
@@ -127,7 +134,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
         panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
         panel.set_title(EXPERIMENT_NAMES[experiment])
         panel.set_ylabel("test accuracy (%)")
-        panel.legend(loc="best")
+        panel.legend(loc="upper left", bbox_to_anchor=(1, 1))
     panels[-1, 0].set_xlabel("ADC bits: of all slices, or of B0,B1,B2,B3")
     return figure
 
@@ -164,6 +171,32 @@ def accuracy_by_remedy(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) 
         panel.set_ylim(len(remedies) - 0.5, -0.5)
         panel.set_title(EXPERIMENT_NAMES[experiment])
     panels[-1, 0].set_xlabel("test accuracy (%); dashed: Quantized without ADCs")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return figure
+
+
+def accuracy_by_energy(networks: Mapping[str, Sequence[Simulated]]) -> Figure:
+    """Accuracy against the energy of all ADCs, a panel an experiment, a mark a network and setting.
+
+    Args:
+        networks: by experiment; settings whose energy the cost model does not tell are left out.
+    """
+    figure, panels = plt.subplots(1, len(networks), figsize=(9.5, 3.6), sharey=True, squeeze=False)
+    for panel, (experiment, found) in zip(panels[0], networks.items(), strict=True):
+        for method in METHOD_COLOURS:
+            marks = [
+                (1e6 * setting.energy, setting.accuracy)
+                for run, report in found
+                if run.config.method.value == method
+                for setting in report.settings
+                if setting.energy is not None
+            ]
+            if marks:
+                style = {"color": METHOD_COLOURS[method], "label": METHOD_NAMES[method], "alpha": 0.6, "mec": "none"}
+                panel.plot(*zip(*marks, strict=True), METHOD_MARKERS[method], ms=4, **style)
+        panel.set_title(EXPERIMENT_NAMES[experiment])
+        panel.set_xlabel("energy of the ADCs (uJ an image)")
+    panels[0, 0].set_ylabel("test accuracy (%)")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 

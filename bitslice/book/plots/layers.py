@@ -36,7 +36,7 @@ def density_by_layer(networks: Networks) -> Figure:
             right.plot(100 * cells / cells.sum(), places, **marks)
         sizes = np.array([layer.size for layer in layers])
         left.barh(places, np.zeros(len(layers)), color="0.8", label="share of weights")
-        right.barh(places, 100 * sizes / sizes.sum(), color="0.8", zorder=0)
+        right.barh(places, 100 * sizes / sizes.sum(), color="0.8", zorder=0, label="share of weights")
     rows[-1][0].set_xlabel("mean slice density (% non-zero)")
     rows[-1][1].set_xlabel("share of set cells (%)")
     _finish(figure, rows)

@@ -99,7 +99,7 @@ def accuracy_against_density(
     end.set_ylim(0.8 * min(close), 1.1 * max(close))
     whole.set_ylim(bottom=0)
     whole.set_ylabel("mean slice density (% non-zero)")
-    whole.legend(loc="upper left", fontsize=9)
+    figure.legend(*whole.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -141,7 +141,7 @@ def training_curves(runs: Mapping[str, Record]) -> Figure:
     Args:
         runs: one record a method, all of one experiment and profile.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     offset = next(iter(runs.values())).config.pretrain.epochs
     for method, record in runs.items():
         epochs = [epoch + (0 if method == "quantized" else offset) for epoch in record.epochs["epoch"]]
@@ -153,7 +153,7 @@ def training_curves(runs: Mapping[str, Record]) -> Figure:
     right.yaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20, 50]))
     right.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_minor_locator(NullLocator())
-    left.legend(loc="lower right")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(runs))
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.axvline(offset, color="0.6", lw=0.8, ls=":")

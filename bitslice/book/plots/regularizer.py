@@ -14,14 +14,14 @@ from bitslice.regularizers import slice_tables
 def value_and_pull(bits: int = 8, cell_bits: int = 2) -> Figure:
     """Regularization term and its surrogate gradient against the code, for bit-slice L1 and for L1."""
     value, pull = (table[2**bits - 1 :] for table in slice_tables(bits, cell_bits))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     left.step(range(len(value)), value, where="mid", color=METHOD_COLOURS["bl1"])
     left.set_ylabel("sum of slices (cell levels)")
     right.step(range(len(pull)), pull, where="mid", color=METHOD_COLOURS["bl1"], label=METHOD_NAMES["bl1"], lw=1.1)
     right.axhline(1, color=METHOD_COLOURS["l1"], ls="--", label=METHOD_NAMES["l1"])
     right.set_ylabel("pull towards 0 (per code step)")
-    right.set_ylim(0, 1.6)
-    right.legend(loc="upper right", ncols=2)
+    right.set_ylim(0, 1.4)
+    figure.legend(loc="outside upper right", ncols=2)
     left.set_xticks([0, 16, 64, 128, 192, 255])
     right.set_xlim(0, 80)  # the pattern repeats
     right.set_xticks(range(0, 81, 16))

@@ -62,6 +62,5 @@ def density_by_tensor(record: Record) -> Figure:
         axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=1)
     axes.set_xticks(range(len(layers)), [f"{name}\n{layer['size']:,} values" for name, layer in layers.items()])
     axes.set_ylabel("non-zero cells (%)")
-    axes.legend(ncols=4, loc="upper left")
-    axes.margins(y=0.18)
+    figure.legend(ncols=4, loc="outside upper center")
     return figure
