@@ -131,7 +131,7 @@ def test_finished_work_is_kept(tmp_path: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Mounts a small disk of its own, with these options."""
-    mounted: list[Path] = []
+    mounted: set[Path] = set()
 
     def mount(options: str) -> Path:
         place = tmp_path / "disk"
@@ -139,7 +139,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
         if done.returncode:
             pytest.skip("no disk may be mounted here")
-        mounted.append(place)
+        mounted.add(place)
         return place
 
     if shutil.which("mount") is None:
@@ -149,16 +149,21 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
+def fill(place: Path) -> None:
+    free = os.statvfs(place)
+    (place / "filled").write_bytes(bytes(free.f_bavail * free.f_frsize))
+
+
 def left(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.usefixtures("digits")
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(disk: Callable[..., Path]) -> None:
-    place = disk("size=256k")
+    place = disk("size=4m")
     training.run(small(Method.QUANTIZED), place / "runs", report=silent)
     whole = {name: sha256(place / name) for name in left(place)}
-    (place / "filled").write_bytes(bytes(os.statvfs(place).f_bavail * os.statvfs(place).f_frsize))
+    fill(place)
     with pytest.raises(BitsliceError, match=r"cannot write .*: No space left on device"):
         training.run(small(Method.BL1), place / "runs", report=silent, checkpoint_seconds=0)
     assert {name: sha256(place / name) for name in left(place) if name != "filled"} == whole
@@ -171,10 +176,11 @@ def test_a_notebook_on_a_full_disk_is_one_line(
     disk: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project(tmp_path / "project"))
-    place = disk("size=4k")
+    place = disk("size=64k")
+    fill(place)
     with pytest.raises(BitsliceError, match=r"cannot write .*: No space left on device"):
         notebooks.run("double", {"x": "1"}, place / "double.ipynb")
-    assert left(place) == []
+    assert left(place) == ["filled"]
 
 
 def test_a_read_only_folder_is_one_line(disk: Callable[..., Path]) -> None:
