@@ -32,14 +32,28 @@ main(["crossbar", "report", "tests.test_report:example", *options.split()])
 
 def in_two_folders(tmp_path: Path, *arguments: str) -> list[dict[str, bytes]]:
     """Every file that Python, run with these arguments in an empty folder, leaves there; twice."""
-    found = []
-    for seed in ("1", "2"):
-        folder = tmp_path / seed
+    folders = [tmp_path / seed for seed in ("1", "2")]
+    for folder in folders:
         folder.mkdir()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "BITSLICE_FIGURES": "figures"}
-        subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True, capture_output=True)
-        found.append({p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
-    return found
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "BITSLICE_FIGURES": "figures"}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env=environment | {"PYTHONHASHSEED": folder.name},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for folder in folders
+    ]
+    for run in runs:
+        errors = run.communicate()[1]
+        assert run.returncode == 0, errors
+    return [
+        {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in folders
+    ]
 
 
 def without_provenance(content: bytes) -> dict[str, Any]:

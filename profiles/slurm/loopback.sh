@@ -42,9 +42,9 @@ start_munge() {
 }
 
 start_accounting() {
-  install -d -o mysql database
-  mariadb-install-db --no-defaults --user=mysql --datadir="$folder/database" >mariadbd.log 2>&1
-  mariadbd --no-defaults --user=mysql --datadir="$folder/database" --pid-file="$folder/mariadbd.pid" --skip-networking \
+  mkdir database
+  mariadb-install-db --no-defaults --user=root --datadir="$folder/database" >mariadbd.log 2>&1
+  mariadbd --no-defaults --user=root --datadir="$folder/database" --pid-file="$folder/mariadbd.pid" --skip-networking \
     --socket="$folder/database/socket" >>mariadbd.log 2>&1 &
   await mariadb-admin --no-defaults --socket="$folder/database/socket" ping
   install -m 600 /dev/stdin slurmdbd.conf <<CONF
