@@ -51,7 +51,7 @@ NOTEBOOKS = {
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
     "own": dict(figures=[], live=False, records=["book/zoo.json", "book/minilm.json"])
     | on_cifar10(" -p steps 4 -p finetune_steps 2"),
-    "status": dict(figures=[], live=True),
+    "status": dict(figures=[], live=True, records=list(map(str, Path("book").glob("verify.json")))),
 }
 LIVE = f"build/runs/mnist/{PROFILE}"
 LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method in METHODS])

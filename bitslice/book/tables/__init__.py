@@ -15,6 +15,7 @@ from bitslice.book.tables.methods import (
 )
 from bitslice.book.tables.remedies import ADAPTATIONS, REMEDIES, adapted_costs, by_headroom, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
+from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "beside_released",
     "by_headroom",
     "claims",
+    "claims_verified",
     "departures",
     "designs",
     "encoder_accuracy",
