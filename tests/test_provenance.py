@@ -5,14 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main, parser
 from bitslice.cli.train import configuration
 from bitslice.errors import BitsliceError
+from bitslice.files import sha256
 from bitslice.lab import plans, records
 from bitslice.lab.data import CIFAR10, MNIST
 from bitslice.lab.experiments import cifar10, mnist
+from bitslice.lab.provenance import lock, provenance
 from bitslice.lab.words import InputScaling, Method, Profile
 
 ROOT = PACKAGE.parent
@@ -77,6 +80,25 @@ def test_a_record_tells_its_origin(capsys: pytest.CaptureFixture[str]) -> None:
     digest = "14286ccd5b0469e44063c2d139cdb77f86f0e92a4e1f7ac944e51edae45c5bbc"
     assert facts["weights' SHA-256"] == f"{digest}; bl1-s0.npz has it"
     assert facts["command"] == "bitslice train mnist --method bl1 --seed 0 --alpha 0.5 --profile paper --threads 1"
+
+
+def test_the_lock_is_the_one_named_else_that_of_the_commit(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = json.loads(copied.read_text())
+    of_commit = lock(fields["provenance"]["commit"])
+    for source, expected in (
+        (fields["provenance"], of_commit or "unknown"),  # a shallow clone lacks the commit
+        (fields["provenance"] | {"lock": "1" * 64}, "1" * 64),
+        (fields["provenance"] | {"commit": None}, "unknown"),
+        (fields["provenance"] | {"commit": "0" * 40}, "unknown"),
+    ):
+        copied.write_text(json.dumps(fields | {"provenance": source}))
+        assert told(copied, capsys)["lock"] == expected
+
+
+def test_todays_lock_is_named_in_todays_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert provenance(torch.device("cpu"), 1, 0.0)["lock"] == sha256(ROOT / "requirements.lock")
+    monkeypatch.setattr("bitslice.lab.provenance.LOCK", "nowhere.lock")
+    assert lock() is None
 
 
 def test_json_has_the_same(capsys: pytest.CaptureFixture[str]) -> None:

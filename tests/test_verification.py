@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bitslice.book import verified
+from bitslice.book import tables, verified
 from bitslice.book.sources import PACKAGE
 from bitslice.book.statements import STATEMENTS, Statement
 from bitslice.cli import main
@@ -138,6 +138,12 @@ class TestCommand:
         assert lines[-1] == f"All {1 + len(STATEMENTS)} claims hold"
         row = verified.read_table(tmp_path / "table.json").rows[-1]
         assert (row.minutes, row.memory, row.holds) == (1.0, 2**29, True)
+        cells = tables.claims_verified(verified.read_table(tmp_path / "table.json"))[-1]
+        assert (cells["Minutes"], cells["Memory (MB)"], cells["Command"]) == (
+            "1.0",
+            "537",
+            "`bitslice verify results/mnist/*.json`",
+        )
         assert row.found == "1 of 1 checks to the digit; accuracies differ by 0 at most"
 
     def test_any_difference_fails(self, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

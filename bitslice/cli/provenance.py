@@ -30,7 +30,8 @@ def run(options: argparse.Namespace) -> None:
 def origin(record: "Record") -> dict[str, Any]:
     """Everything that is known of a record's origin, as plain JSON values.
 
-    Its ``provenance`` is as the record has it. ``weights.file_has_it`` tells whether the file beside the record has the
+    Its ``provenance`` is as the record has it; ``lock`` the SHA-256 of the lock file, that of its commit if a record is
+    older than naming it. ``weights.file_has_it`` tells whether the file beside the record has the
     SHA-256; None: there is no such file. ``command`` is None where no command makes the record today, for which
     ``without_command`` gives the reason.
     """
@@ -38,8 +39,10 @@ def origin(record: "Record") -> dict[str, Any]:
     from bitslice.lab.data import DATA_SETS
     from bitslice.lab.names import by_name
     from bitslice.lab.plans import command
+    from bitslice.lab.provenance import lock
 
     source, config, weights = record.provenance, record.config, None
+    of_commit = lock(source["commit"]) if source.get("commit") else None
     if record.weights is not None:
         file = record.path.with_name(record.weights["file"])
         same = sha256(file) == record.weights["sha256"] if file.exists() else None
@@ -51,6 +54,7 @@ def origin(record: "Record") -> dict[str, Any]:
     return {
         "record": record.path.as_posix(),
         "provenance": source,
+        "lock": source.get("lock", of_commit),
         "data": {"name": config.data, "md5": dict(by_name("data set", DATA_SETS, config.data).files)},
         "weights": weights,
         "command": words,
@@ -63,6 +67,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     weights, beside = found["weights"], {True: "has it", False: "HAS ANOTHER ONE", None: "is missing"}
     facts = {name.replace("_", " "): value for name, value in found["provenance"].items()}
     facts["commit"] = facts.get("commit") or "unknown"
+    facts["lock"] = found["lock"] or "unknown"
     if facts["commit"].endswith("+"):
         facts["commit"] = f"{facts['commit'][:-1]} with uncommitted changes"
     facts |= {f"md5 of {name}": md5 for name, md5 in found["data"]["md5"].items()}

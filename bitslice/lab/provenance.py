@@ -1,5 +1,6 @@
 """Where a result came from."""
 
+import hashlib
 import platform
 import subprocess
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+LOCK = "requirements.lock"
+
 
 def provenance(device: torch.device, threads: int, seconds: float) -> dict[str, Any]:
-    """Where a run came from: commit (``+`` marks uncommitted changes), versions, device, threads, wall time."""
+    """Where a run came from: commit (``+`` marks uncommitted changes), lock, versions, device, threads, wall time."""
     return {
         "commit": commit(),
+        "lock": lock(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -31,6 +35,20 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def lock(at: str | None = None) -> str | None:
+    """SHA-256 of the checkout's lock file: of today's, or of that of a commit; None where there is none."""
+    checkout = Path(__file__).parents[2]
+    try:
+        if at is None:
+            content = (checkout / LOCK).read_bytes()
+        else:
+            shown = ["git", "show", f"{at.removesuffix('+')}:{LOCK}"]
+            content = subprocess.run(shown, cwd=checkout, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return hashlib.sha256(content).hexdigest()
 
 
 def cpu_name() -> str:

@@ -16,6 +16,7 @@ from bitslice.book.tables.methods import (
 )
 from bitslice.book.tables.remedies import adapted_costs, levels, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
+from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "beside_released",
     "claims",
     "claims_by_network",
+    "claims_verified",
     "departures",
     "designs",
     "encoder_accuracy",
