@@ -52,21 +52,22 @@ PAGES = (
 )
 
 
-def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def snakemake(project: Path, *arguments: str, config: str = "") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": str(project),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BITSLICE_DATA": "data",
     }
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--config", "profile=smoke"]
+    command += config.split()
     return subprocess.run(
         [*command, *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
 
 
-def would_run(project: Path, target: str = "book") -> set[str]:
+def would_run(project: Path, target: str = "book", config: str = "") -> set[str]:
     """Rules that a dry run lists."""
-    done = snakemake(project, "--dry-run", "--quiet", "rules", "--", target)
+    done = snakemake(project, "--dry-run", "--quiet", "rules", "--", target, config=config)
     assert done.returncode == 0, done.stdout + done.stderr
     return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, flags=re.MULTILINE)) - {"total", "book"}
 
@@ -122,6 +123,13 @@ def test_editing_a_plot_runs_the_notebooks_that_use_it_and_no_training(project: 
     assert would_run(project) == {"notebook_regularizer", "html"}
     path.write_text(before)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_file_of_parameters_runs_the_notebooks_that_have_them_and_no_training(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text("dac_bits: 2\nslices:\n  size: 12\n")
+    again = would_run(project, config=f"parameters={path}")
+    assert again == {"notebook_adc", "notebook_crossbar", "notebook_slices", "html"}
 
 
 def test_editing_the_quantizer_retrains(project: Path) -> None:
