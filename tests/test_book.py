@@ -248,7 +248,7 @@ def open_page(browser: Browser, address: str, name: str, **options: Any) -> Page
 def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
     page = open_page(browser, address, "regularizer")
     assert "0.328 = 1/4 + 1/16 + 1/64" in told(page, "regularizer_pull")  # 228, as in slice_tables
-    page.locator("#regularizer_pull").get_by_label("code of |w|").fill("17")
+    page.locator("#regularizer_pull .touch").get_by_label("code of |w|").fill("17")
     assert "stores 16 in its place" in told(page, "regularizer_pull")  # as in proximal_table
     slide(page, "regularizer_pull", "or drag", "ArrowLeft")
     assert page.locator("#regularizer_pull .cells").inner_text().split() == [
@@ -275,13 +275,13 @@ def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
     assert box is not None
     picture.scroll_into_view_if_needed()
     picture.click(position={"x": box["width"] - 12, "y": 100})
-    assert page.locator("#regularizer_pull").get_by_label("code of |w|").input_value() == "255"
+    assert page.locator("#regularizer_pull .touch").get_by_label("code of |w|").input_value() == "255"
 
 
 @pytest.mark.parametrize(("bits", "step"), [(3, 1), (2, 4), (8, 1)])
 def test_bitline_sums_meet_the_levels_of_the_librarys_adc(browser: Browser, address: str, bits: int, step: int) -> None:
     page = open_page(browser, address, "adc")
-    page.locator("#adc_sums").get_by_label("B2", exact=True).check()
+    page.locator("#adc_sums .touch").get_by_label("B2", exact=True).check()
     slide(page, "adc_sums", "ADC bits", "ArrowRight" if bits > 3 else "ArrowLeft", abs(bits - 3))
     slide(page, "adc_sums", "step", "ArrowRight", step.bit_length() - 1)
     counts = torch.tensor(data_of(page, "adc_sums")["counts"]["B2"], dtype=torch.float64)
@@ -320,7 +320,7 @@ def test_cost_models_follow_the_resolution(browser: Browser, address: str) -> No
     page = open_page(browser, address, "costs")
     slide(page, "costs_savings", "bits", "Home")
     assert "28.4x" in told(page, "costs_savings")  # Saberi's, as quoted with the paper
-    page.locator("#costs_savings").get_by_label("area").check()
+    page.locator("#costs_savings .touch").get_by_label("area").check()
     assert "28.4x" not in told(page, "costs_savings")
     picture = page.locator("#costs_savings .stage svg")
     picture.scroll_into_view_if_needed()
@@ -333,7 +333,7 @@ def test_cost_models_follow_the_resolution(browser: Browser, address: str) -> No
 @pytest.mark.parametrize("figure", ["adc_sums", "regularizer_pull", "crossbar_energy", "costs_savings"])
 def test_without_scripts_the_printed_figure_stands_in_its_place(browser: Browser, address: str, figure: str) -> None:
     page = open_page(browser, address, figure.partition("_")[0], java_script_enabled=False)
-    assert page.locator(f"#{figure} .canvas svg").first.is_visible()
+    page.locator(f"#{figure} .canvas svg").first.wait_for(state="visible", timeout=10_000)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
