@@ -55,21 +55,22 @@ PAGES = (
 )
 
 
-def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def snakemake(project: Path, *arguments: str, config: str = "") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": str(project),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BITSLICE_DATA": "data",
     }
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--config", "profile=smoke"]
+    command += config.split()
     return subprocess.run(
         [*command, *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
 
 
-def would_run(project: Path, target: str = "book") -> set[str]:
+def would_run(project: Path, target: str = "book", config: str = "") -> set[str]:
     """Rules that a dry run lists."""
-    done = snakemake(project, "--dry-run", "--quiet", "rules", "--", target)
+    done = snakemake(project, "--dry-run", "--quiet", "rules", "--", target, config=config)
     assert done.returncode == 0, done.stdout + done.stderr
     return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, flags=re.MULTILINE)) - {"total", "book"}
 
@@ -125,6 +126,13 @@ def test_editing_a_plot_runs_the_notebooks_that_use_it_and_no_training(project: 
     assert would_run(project) == {"notebook_regularizer", "html"}
     path.write_text(before)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_file_of_parameters_runs_the_notebooks_that_have_them_and_no_training(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text("dac_bits: 2\nslices:\n  size: 12\n")
+    again = would_run(project, config=f"parameters={path}")
+    assert again == {"notebook_adc", "notebook_crossbar", "notebook_slices", "html"}
 
 
 def test_editing_the_quantizer_retrains(project: Path) -> None:
@@ -307,7 +315,7 @@ def open_page(browser: Browser, address: str, name: str, **options: Any) -> Page
 def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
     page = open_page(browser, address, "regularizer")
     assert "0.328 = 1/4 + 1/16 + 1/64" in told(page, "regularizer_pull")  # 228, as in slice_tables
-    page.locator("#regularizer_pull").get_by_label("code of |w|").fill("17")
+    page.locator("#regularizer_pull .touch").get_by_label("code of |w|").fill("17")
     assert "stores 16 in its place" in told(page, "regularizer_pull")  # as in proximal_table
     slide(page, "regularizer_pull", "or drag", "ArrowLeft")
     assert page.locator("#regularizer_pull .cells").inner_text().split() == [
@@ -334,13 +342,13 @@ def test_a_code_by_keyboard_and_mouse(browser: Browser, address: str) -> None:
     assert box is not None
     picture.scroll_into_view_if_needed()
     picture.click(position={"x": box["width"] - 12, "y": 100})
-    assert page.locator("#regularizer_pull").get_by_label("code of |w|").input_value() == "255"
+    assert page.locator("#regularizer_pull .touch").get_by_label("code of |w|").input_value() == "255"
 
 
 @pytest.mark.parametrize(("bits", "step"), [(3, 1), (2, 4), (8, 1)])
 def test_bitline_sums_meet_the_levels_of_the_librarys_adc(browser: Browser, address: str, bits: int, step: int) -> None:
     page = open_page(browser, address, "adc")
-    page.locator("#adc_sums").get_by_label("B2", exact=True).check()
+    page.locator("#adc_sums .touch").get_by_label("B2", exact=True).check()
     slide(page, "adc_sums", "ADC bits", "ArrowRight" if bits > 3 else "ArrowLeft", abs(bits - 3))
     slide(page, "adc_sums", "step", "ArrowRight", step.bit_length() - 1)
     counts = torch.tensor(data_of(page, "adc_sums")["counts"]["B2"], dtype=torch.float64)
@@ -379,7 +387,7 @@ def test_cost_models_follow_the_resolution(browser: Browser, address: str) -> No
     page = open_page(browser, address, "costs")
     slide(page, "costs_savings", "bits", "Home")
     assert "28.4x" in told(page, "costs_savings")  # Saberi's, as quoted with the paper
-    page.locator("#costs_savings").get_by_label("area").check()
+    page.locator("#costs_savings .touch").get_by_label("area").check()
     assert "28.4x" not in told(page, "costs_savings")
     picture = page.locator("#costs_savings .stage svg")
     picture.scroll_into_view_if_needed()
@@ -392,7 +400,7 @@ def test_cost_models_follow_the_resolution(browser: Browser, address: str) -> No
 @pytest.mark.parametrize("figure", ["adc_sums", "regularizer_pull", "crossbar_energy", "costs_savings"])
 def test_without_scripts_the_printed_figure_stands_in_its_place(browser: Browser, address: str, figure: str) -> None:
     page = open_page(browser, address, figure.partition("_")[0], java_script_enabled=False)
-    assert page.locator(f"#{figure} .canvas svg").first.is_visible()
+    page.locator(f"#{figure} .canvas svg").first.wait_for(state="visible", timeout=10_000)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
