@@ -1,6 +1,7 @@
 """Numbers that prose states, each with what the records say today. What tables print is computed with their page."""
 
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
