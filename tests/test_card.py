@@ -10,7 +10,7 @@ import yaml
 from bitslice.book.card import card
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main
-from bitslice.lab.experiments import CLAIMED, adapted
+from bitslice.lab.experiments import CLAIMED, Adaptation, adapted
 from bitslice.lab.words import Method
 from tests.test_analysis import record
 
@@ -28,7 +28,9 @@ def test_the_card_beside_the_records_is_the_one_that_the_command_makes(
 def test_runs_that_differ_in_their_seed_share_a_line() -> None:
     runs = [record(Method.BL1, seed, None, 97.0 + seed, 4.0) for seed in (0, 1)]
     through = replace(
-        runs[0], config=adapted(runs[0].config, CLAIMED, headroom=2), final={**runs[0].final, "adc_accuracy": 96.5}
+        runs[0],
+        config=adapted(runs[0].config, CLAIMED, Adaptation(headroom=2)),
+        final={**runs[0].final, "adc_accuracy": 96.5},
     )
     lines = card([*runs, through, record(Method.PRUNED, 0, None, 98.0, 9.0)]).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]

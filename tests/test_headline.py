@@ -10,7 +10,7 @@ from bitslice.book import analysis, tables
 from bitslice.book.analysis import KEPT, NEARLY, Measured, Spread, Standing
 from bitslice.costs import ADC_MODELS, SABERI
 from bitslice.crossbar import Adc, LayerAdcs
-from bitslice.lab.experiments import CLAIMED, adapted
+from bitslice.lab.experiments import CLAIMED, Adaptation, adapted
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
 from tests.test_analysis import record, sweep
@@ -106,7 +106,7 @@ def test_sentences_change_with_the_numbers() -> None:
     assert "the claimed 2x holds: perceptron 2.20" in sparsity
     assert "Against L1 at equal accuracy it does not hold: 1.20 to 1.60x over 2 accuracies" in sparsity
     assert "convert 0 of 1 networks without loss" in adcs
-    assert "with weights of 6 bits, which is ours: perceptron 0.4." in adcs
+    assert "which is ours, with weights of 6 bits, lies below *Quantized* by perceptron 0.4." in adcs
     assert "a question of the model" in cost
     assert "16.3x by the law" in cost
     other = replace(MEASURED, pruned=Spread((1.0,)), l1=(Spread((2.5,)),), lossless=CLAIMED, remedied=None)
@@ -126,7 +126,7 @@ def test_the_answer_counts_networks() -> None:
 
 def test_the_records_are_measured(tmp_path: Path) -> None:
     def after(start: Record, accuracy: float, bits: object = CLAIMED, headroom: int = 0) -> Record:
-        config = adapted(start.config, CLAIMED, headroom=headroom)
+        config = adapted(start.config, CLAIMED, Adaptation(headroom=headroom))
         assert config.adapt is not None
         config = replace(config, adapt=replace(config.adapt, adc_bits=bits))  # type: ignore[arg-type]
         return replace(start, config=config, final={**start.final, "adc_accuracy": accuracy})

@@ -43,12 +43,31 @@ def points(panel: Axes, line: int = 0) -> list[float]:
 
 def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> Report:
     """One layer of one matrix, and ADCs that cost as much as they have bits."""
-    sums: dict[str, Any] = {"bound": 9, "bound_bits": 4, "observed": 7, "observed_bits": 3, "quantiles": {"0.99": 5}}
+    sums: dict[str, Any] = {
+        "bound": 9,
+        "bound_bits": 4,
+        "observed": 7,
+        "observed_bits": 3,
+        "quantiles": {"0.99": 5},
+        "counts": [],
+    }
     settings = []
     for bits, accuracy in accuracies.items():
         energy = None if None in bits else 1e-6 * sum(b for b in bits if b)
         settings.append(Setting(bits, accuracy, (0.0,) * 4, energy, energy, energy, None))
-    layer = {"name": "1", "wordlines": 784, "outputs": 100, "groups": 1}
+    sizes = (
+        "groups",
+        "wordlines",
+        "outputs",
+        "row_tiles",
+        "arrays",
+        "unused_rows",
+        "unused_columns",
+        "vectors",
+        "cycles",
+    )
+    layer: Any = {"name": "1", **dict.fromkeys(sizes, 1), "wordlines": 784, "outputs": 100, "utilization": 1.0}
+    layer |= {"signed": False, "conversions": [1], "conversions_of_used": [1], "tile_bounds": [], "tile_observed": []}
     return Report(
         network="",
         crossbar={"rows": 128},
@@ -161,10 +180,9 @@ def test_accuracy_by_energy_has_a_mark_a_network_and_setting_whose_energy_is_kno
 
 
 def test_legends_lie_beside_the_curves() -> None:
-    remedies = {"mnist": {"report": reports()["bl1"], "adapted-headroom": reports()["bl1"]}}
     for figure in (
         crossbar.accuracy_by_setting({"mnist": reports()}),
-        crossbar.accuracy_by_setting(remedies),
+        crossbar.accuracy_by_remedy({"mnist": remedied()}),
         crossbar.accuracy_by_energy({"mnist": simulated()}),
         crossbar.accuracy_by_density({"mnist": simulated()}, ((4,) * 4, CLAIMED)),
         crossbar.accuracy_by_strength({"mnist": tolerances()}),

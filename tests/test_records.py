@@ -321,7 +321,7 @@ class TestArrays:
 class TestProvenance:
     def test_tells_commit_versions_device_and_time(self) -> None:
         found = provenance.provenance(torch.device("cpu"), threads=3, seconds=1.26)
-        assert set(found) == {"commit", "python", "torch", "numpy", "device", "threads", "wall_seconds"}
+        assert set(found) == {"commit", "lock", "python", "torch", "numpy", "device", "threads", "wall_seconds"}
         assert found["torch"] == torch.__version__
         assert (found["threads"], found["wall_seconds"]) == (3, 1.3)
         assert found["device"]

@@ -110,7 +110,7 @@ STATEMENTS = (
         0.05,
     ),
     Statement(_OWN, "48 sentences of ours, four on each of twelve topics", (48, 12), _sentences),
-    Statement(_OWN, "One sentence is 2.1 points", (2.1,), lambda: [100 / minilm.read().sentences], 0.05),
+    Statement(_OWN, "one is 2.1 points", (2.1,), lambda: [100 / minilm.read().sentences], 0.05),
     Statement(_VGG11_PAGE, "of 9.75 million weights", (9.75,), lambda: [_parameters("vgg11_bn") / 1e6], 0.01),
     Statement(
         _VGG11_PAGE, "36 times as many", (36.0,), lambda: [_parameters("vgg11_bn") / _parameters("resnet20")], 0.5
