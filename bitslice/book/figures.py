@@ -114,6 +114,9 @@ class Shown:
     def __init__(self, name: str, svg: str, caption: str) -> None:
         self.name, self.svg, self.caption = name, svg, caption
 
+    def __repr__(self) -> str:
+        return f"Shown({self.name!r})"  # not where it lies in memory, which differs from run to run
+
     def _repr_html_(self) -> str:
         return (
             f'<figure class="plot" id="{self.name}"><div class="canvas">{self.svg}</div>'
