@@ -96,6 +96,15 @@ def engine(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def kill(run: subprocess.Popen[str], jobs: bool) -> None:
+    """SIGKILL for an engine, with its jobs or alone, so that these go on."""
+    with contextlib.suppress(ProcessLookupError):
+        (os.killpg if jobs else os.kill)(run.pid, signal.SIGKILL)
+    run.wait()
+    assert run.stderr is not None
+    run.stderr.close()  # jobs that go on would keep whoever reads it waiting
+
+
 def made(folder: Path) -> tuple[Any, Any]:
     """What the graph of :func:`project` made: the report but for its provenance, and the notebook's outputs."""
     report = json.loads((folder / "report.json").read_text())
@@ -113,12 +122,7 @@ def test_an_engine_killed_at_random_moments_ends_as_one_that_was_not(tmp_path: P
     for _ in range(kills):
         run = engine(killed)
         time.sleep(usual * chance.uniform(0.1, 0.9))
-        if chance.random() < 0.5:
-            run.kill()  # alone: its jobs go on
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        kill(run, jobs=chance.random() < 0.5)
         if run.returncode == 0:  # it was done before: something to do again
             for name in chance.sample(["report.json", "double.ipynb"], 1):
                 (killed / name).unlink()
@@ -134,8 +138,7 @@ def test_finished_work_is_kept(tmp_path: Path) -> None:
     while not (folder / "begun").exists():
         assert run.poll() is None
         time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    kill(run, jobs=True)
     before = (folder / "first").read_bytes()
     (folder / "go").touch()
     errors = (run := engine(folder)).communicate()[1]
