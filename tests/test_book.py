@@ -212,7 +212,7 @@ def test_a_term_is_linked_where_it_first_stands_on_a_page_with_its_definition(ht
     assert opening["glossary.html#term-bitline"].startswith("A column of a crossbar")
     ids = re.findall(r'id="(term-[\w-]+)"', (html / "glossary.html").read_text())
     assert {address for terms in linked.values() for address, _ in terms.found} <= {f"glossary.html#{i}" for i in ids}
-    assert len({address for terms in linked.values() for address, _ in terms.found}) > 0.8 * len(ids)
+    assert len({address for terms in linked.values() for address, _ in terms.found}) > 0.6 * len(ids)
 
 
 def test_every_cell_of_the_opening_matrix_has_a_verdict_and_its_evidence(html: Path) -> None:

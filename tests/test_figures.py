@@ -226,7 +226,7 @@ def test_the_idea_has_an_upright_form_for_narrow_screens_in_the_same_entry(page:
     upright = idea.upright(codes)
     width, height = upright.get_size_inches()
     assert height > 1.5 * width
-    assert {"largest: 228", "ADC: 3 bits"} <= {text.get_text() for text in upright.findobj(plt.Text)}
+    assert {"largest: 228 =", "ADC: 3 bits"} <= {text.get_text() for text in upright.findobj(plt.Text)}
     html = page.show(idea.idea(codes), "idea", "The idea", upright=upright)._repr_html_()
     assert html.count("<svg") == 2
     assert html.count("<figcaption>") == 1
