@@ -96,7 +96,7 @@ def single_page(path: Path, output: Path, figures: Path) -> str:
         (folder / "book" / "_toc.yml").write_text(
             f"format: jb-book\nroot: {output.stem}\nchapters:\n  - file: glossary\n  - file: bibliography\n"
         )
-        command = [Path(sys.executable).with_name("jupyter-book"), "build", "book", "--config", "_config.yml"]
+        command = [str(Path(sys.executable).with_name("jupyter-book")), "build", "book", "--config", "_config.yml"]
         done = subprocess.run(
             [*command, "--path-output", "out", "--quiet"], cwd=folder, capture_output=True, text=True, check=False
         )
