@@ -52,6 +52,8 @@ def axe(folder: Path) -> str | None:
 
 def axe_findings(page: Page, script: str) -> list[str]:
     """Serious and critical findings of axe-core on the page shown."""
+    # The theme sets its colours by a script, and they fade in.
+    page.wait_for_function("document.documentElement.dataset.theme !== 'auto' && !document.getAnimations().length")
     page.evaluate(script)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [

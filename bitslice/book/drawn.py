@@ -45,8 +45,8 @@ def words(figure: Figure) -> str:
         texts = [_title(axes) for axes in figure.axes] + [
             text.get_text() for axes in figure.axes for text in axes.texts
         ]
-        once = dict.fromkeys(text.replace("\n", ", ") for text in texts if re.search("[A-Za-z]{2}", text))
-        return f"A drawing that reads: {'; '.join(once)}."
+        read = dict.fromkeys(text.replace("\n", ", ") for text in texts if re.search("[A-Za-z]{2}", text))
+        return f"A drawing that reads: {'; '.join(read)}."
     panels = [found for _, found in rows.groupby(["panel", "x axis", "y axis"], sort=False)]
     series = rows.groupby(["panel", "x axis", "series"], sort=False).ngroups
     said = [_panel(found, detailed=series <= DETAILED) for found in panels]

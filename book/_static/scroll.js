@@ -2,8 +2,8 @@
 (() => {
   "use strict";
   const reach = () => {
-    for (const element of document.querySelectorAll(".bd-article :is(table, .math, .canvas, pre)"))
-      if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+    for (const element of document.querySelectorAll(".bd-article :is(table, .math, .canvas)"))  // the theme sees to code
+      if (element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight) element.tabIndex = 0;
       else element.removeAttribute("tabindex");
   };
   addEventListener("load", reach);
