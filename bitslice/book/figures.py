@@ -162,9 +162,6 @@ class Shown:
     upright: str = ""
     touch: str = ""
 
-    def __repr__(self) -> str:
-        return f"Shown({self.name!r})"  # not where it lies in memory, which differs from run to run
-
     def _repr_html_(self) -> str:
         """The book's extension takes it apart at these very tags and numbers it."""
         printed = f'<div class="canvas">{self.svg}</div>'
