@@ -155,5 +155,5 @@ def test_the_records_are_measured(tmp_path: Path) -> None:
     assert found.lossless == (4, 4, 4, 4)
     assert found.lost == Spread((17.0,))
     assert found.remedied is not None
-    assert found.remedied.mean == pytest.approx(98.5 - 96.8)
-    assert found.word == 6
+    assert found.remedied.mean == pytest.approx(98.5 - 96.5)
+    assert found.word == 8  # 96.8 is of weights of 6 bits

@@ -16,7 +16,7 @@ from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
 from bitslice.crossbar import BitlineSums, Crossbar, map_network
 from bitslice.errors import BitsliceError
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, LEVELS, adapted
+from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, LEVELS, Adaptation, adapted
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile
@@ -306,11 +306,14 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     }
     assert tables.adapted_costs([start, run], runs) == []
     assert analysis.adc_finding("MNIST", [quantized], runs) == (
-        "MNIST: **not within 0.5 points** of the quantized network; closest comes *Bit-slice L1* (rows spread), "
-        "0.75 points below (n=1)."
+        "MNIST: with B3 in use **not within 0.5 points** of the quantized network, closest *Bit-slice L1* "
+        "(rows spread), 0.75 points below (n=1)."
     )
     assert "**within 0.5 points**" in analysis.adc_finding("MNIST", [replace(quantized, final=start.final)], runs)
     assert analysis.adc_finding("MNIST", [start], runs) == "MNIST: no network was trained through the claimed ADCs."
+    roomy = replace(run, config=adapted(start.config, CLAIMED, Adaptation(headroom=2)))
+    both = analysis.adc_finding("MNIST", [quantized], runs | {"Roomy": {"bl1": [roomy]}})
+    assert "; with weights of fewer bits **not within 0.5 points**" in both
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

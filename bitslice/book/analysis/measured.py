@@ -33,7 +33,7 @@ class Measured:
         lossless: bits that convert every observed sum, the largest over seeds; B0 first.
         lost: points of accuracy that bit-slice L1 loses on the claimed ADCs, as trained.
         remedied: points below the quantized network without ADCs, of the method and the way of training through ADCs
-            of the claimed bits that come closest to it.
+            of the claimed bits that come closest to it, with all slices in use where there are such.
         word: bits of a weight in those networks.
     """
 
@@ -81,17 +81,20 @@ def _lost(runs: Iterable[Record], reports: Path) -> Spread | None:
 
 
 def _remedied(records: Sequence[Record], experiment: str) -> tuple[Spread | None, int]:
-    """The least cost in points over methods and ways in which they were trained through such ADCs; bits of a weight."""
+    """The least cost in points over methods and ways in which they were trained through such ADCs; bits of a weight.
+
+    Ways that leave the most significant slice in use go first: without it, its ADC reads nothing.
+    """
     ways: dict[tuple[Method, Stage], list[Record]] = defaultdict(list)
     for run in records:
         stage = run.config.adapt
         if run.config.experiment == experiment and stage is not None and _as_claimed(stage):
             ways[run.config.method, stage].append(run)
-    costs = {way: cost for way, runs in ways.items() if (cost := below_quantized(records, runs))}
+    costs = [(stage.headroom, c) for (_, stage), runs in ways.items() if (c := below_quantized(records, runs))]
     if not costs:
         return None, 8
-    _, best = min(costs, key=lambda way: costs[way].mean)
-    return min(costs.values(), key=lambda cost: cost.mean), 8 - best.headroom
+    headroom, best = min(costs, key=lambda found: (found[0], found[1].mean))
+    return best, 8 - headroom
 
 
 def _as_claimed(stage: Stage) -> bool:

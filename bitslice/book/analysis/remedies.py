@@ -76,25 +76,37 @@ def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread
 
 
 def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str, ByMethod]) -> str:
-    """One sentence: which network on the claimed ADCs comes closest to the quantized one, how close, and how.
+    """In words: which network on the claimed ADCs comes closest to the quantized one, how close, and how.
+
+    Headroom empties the most significant slice, so its 1-bit ADC reads nothing: that stands apart.
 
     Args:
         experiment: its title.
         records: to find the quantized networks in.
         adapted: as for :func:`by_remedy`.
     """
-    costs = {
-        (title, method): cost
-        for title, methods in adapted.items()
-        for method, runs in methods.items()
-        if (cost := below_quantized(records, runs))
-    }
-    if not costs:
-        return f"{experiment}: no network was trained through the claimed ADCs."
-    (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
-    name = next(known.title for known in Method if known.value == method)
-    verdict = "within" if best.mean <= KEPT else "not within"
-    return (
-        f"{experiment}: **{verdict} {KEPT:g} points** of the quantized network; closest comes *{name}* "
-        f"({title[0].lower()}{title[1:]}), {best.text()} points below (n={best.n})."
-    )
+
+    def closest(headroom: bool) -> str | None:
+        costs = {
+            (title, method): cost
+            for title, methods in adapted.items()
+            for method, runs in methods.items()
+            if runs
+            and runs[0].config.adapt
+            and bool(runs[0].config.adapt.headroom) == headroom
+            and (cost := below_quantized(records, runs))
+        }
+        if not costs:
+            return None
+        (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
+        name = next(known.title for known in Method if known.value == method)
+        within = "within" if best.mean <= KEPT else "not within"
+        how = f"{title[0].lower()}{title[1:]}"
+        return (
+            f"**{within} {KEPT:g} points** of the quantized network, closest *{name}* ({how}), "
+            f"{best.text()} points below (n={best.n})"
+        )
+
+    whole, fewer = closest(headroom=False), closest(headroom=True)
+    found = [f"with B3 in use {whole}" if whole else "", f"with weights of fewer bits {fewer}" if fewer else ""]
+    return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was trained through the claimed ADCs'}."
