@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 
+from bitslice.book.folders import FORMATS
 from bitslice.book.sources import PACKAGE
 
 ROOT = PACKAGE.parent
@@ -76,7 +77,8 @@ def test_a_report(tmp_path: Path) -> None:
 
 def test_a_page_with_its_figures(tmp_path: Path) -> None:
     first, second = in_two_folders(tmp_path, "-m", "bitslice", "notebook", "index", "--out", "page.ipynb")
-    assert {f"figures/idea.{suffix}" for suffix in ("svg", "pdf", "png")} == first.keys() - {"page.ipynb"}
+    drawn = {f"figures/{name}.{suffix}" for name in ("idea", "idea_upright") for suffix in FORMATS}
+    assert drawn == first.keys() - {"page.ipynb"}
     pages = [nbformat.reads(found.pop("page.ipynb").decode(), as_version=4) for found in (first, second)]
     assert first == second
     shown = [[(cell.source, cell.get("outputs")) for cell in page.cells] for page in pages]

@@ -106,7 +106,7 @@ def test_sentences_change_with_the_numbers() -> None:
     assert "the claimed 2x holds: perceptron 2.20" in sparsity
     assert "Against L1 at equal accuracy it does not hold: 1.20 to 1.60x over 2 accuracies" in sparsity
     assert "convert 0 of 1 networks without loss" in adcs
-    assert "which is ours, with weights of 6 bits, lies below *Quantized* by perceptron 0.4." in adcs
+    assert "(ours; weights of 6 bits), the best lies below *Quantized* by perceptron 0.4." in adcs
     assert "a question of the model" in cost
     assert "16.3x by the law" in cost
     other = replace(MEASURED, pruned=Spread((1.0,)), l1=(Spread((2.5,)),), lossless=CLAIMED, remedied=None)

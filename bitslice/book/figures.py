@@ -178,7 +178,7 @@ class Shown:
         return self.png.read_bytes()
 
     def __repr__(self) -> str:
-        return f"{self.caption}\n{self.alt}\n{self.png}"
+        return f"{self.caption}\n{self.alt}\n{self.png.name}"
 
 
 def assignments(parameters: Mapping[str, Any]) -> str:

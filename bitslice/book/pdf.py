@@ -46,7 +46,8 @@ def make() -> Path:
         ["--builder", "custom", "--custom-builder", "singlehtml", "--path-output", PAGES],
     )
     page = PAGES / "_build/singlehtml/index.html"
-    page.write_text(without_files(page.read_text()))
+    # The root has no anchor of the name by which Sphinx links to it.
+    page.write_text(without_files(page.read_text()).replace('href="#document-index"', 'href="#"'))
     with atomic_write(PDF) as path:
         _run(
             [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer"],

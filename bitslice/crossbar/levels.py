@@ -32,7 +32,7 @@ def candidates(bits: int, largest: int) -> list[Adc]:
     thresholds at quarters of it; of 1 bit, every such step and :data:`THRESHOLDS`.
 
     >>> [(adc.step, adc.first) for adc in candidates(3, 14)]
-    [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 3), (4, 4)]
+    [(1, 1), (2, 1), (2, 2)]
     """
     steps = [1]
     while (2**bits - 1) * steps[-1] < largest:

@@ -10,6 +10,8 @@ const unfold = () => {
   target?.scrollIntoView();
 };
 document.addEventListener("DOMContentLoaded", () => {
+  // docutils calls them a list, but their entries by another role
+  for (const list of document.querySelectorAll(".citation-list")) list.removeAttribute("role");
   const tables = document.querySelectorAll(".bd-content table");
   for (const table of tables) table.addEventListener("scroll", () => edges(table), { passive: true });
   new ResizeObserver(() => tables.forEach(edges)).observe(document.body);

@@ -104,7 +104,7 @@ CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
     "Slices 2x sparser than by L1, at equal accuracy": _than_l1,
     "ADCs of 3,3,3,1 bits (B0 to B3) convert without loss": _without_loss,
     "They keep the accuracy, as trained (points lost)": _as_trained,
-    "The best network trained through them (ours; points below *Quantized*)": _trained_through,
+    "They do when trained through them (ours)": _trained_through,
     "They take less power than lossless ones, by model": _power,
 }
 """The claims of the paper's abstract that can be put in numbers, and one beyond it, with what judges each."""
@@ -176,8 +176,8 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     return (
         f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
         f"points of accuracy: {_listed(lost)}."
-        + f" The best network trained through them, which is ours, with weights of {words} bits, lies below "
-        f"*Quantized* by {_listed(remedied)}." * bool(remedied)
+        + f" Trained through them (ours; weights of {words} bits), the best lies below *Quantized* by "
+        f"{_listed(remedied)}." * bool(remedied)
     )
 
 

@@ -124,7 +124,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     Args:
         reports: by experiment and method, one a seed.
     """
-    figure, panels = plt.subplots(len(reports), 1, figsize=(9.5, 0.4 + 2.8 * len(reports)), squeeze=False)
+    figure, panels = plt.subplots(len(reports), 1, figsize=(9.5, 0.4 + 2.1 * len(reports)), squeeze=False)
     for panel, (experiment, shown) in zip(panels[:, 0], reports.items(), strict=True):
         curves = {name: accuracies(found) for name, found in shown.items()}
         places = {bits: k for k, bits in enumerate(dict.fromkeys(bits for curve in curves.values() for bits in curve))}
@@ -210,7 +210,7 @@ def accuracy_by_density(networks: Mapping[str, Sequence[Simulated]], settings: S
     """
     shape = len(networks), len(settings)
     figure, panels = plt.subplots(
-        *shape, figsize=(9, 0.4 + 2.7 * len(networks)), sharex="row", sharey=True, squeeze=False
+        *shape, figsize=(9, 0.4 + 2.4 * len(networks)), sharex="row", sharey=True, squeeze=False
     )
     for row, (experiment, found) in zip(panels, networks.items(), strict=True):
         for panel, bits in zip(row, settings, strict=True):
