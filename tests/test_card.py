@@ -10,7 +10,7 @@ import yaml
 from bitslice.book.card import card
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main
-from bitslice.lab.experiments import CLAIMED, Adaptation, adapted
+from bitslice.lab.experiments import CLAIMED, LEVELS, Adaptation, adapted
 from bitslice.lab.words import Method
 from tests.test_analysis import record
 
@@ -32,6 +32,8 @@ def test_runs_that_differ_in_their_seed_share_a_line() -> None:
         config=adapted(runs[0].config, CLAIMED, Adaptation(headroom=2)),
         final={**runs[0].final, "adc_accuracy": 96.5},
     )
+    found = replace(through, config=adapted(runs[0].config, CLAIMED, LEVELS))
+    assert "3,3,3,1 bits, spread rows, levels found by layer |" in card([found])
     lines = card([*runs, through, record(Method.PRUNED, 0, None, 98.0, 9.0)]).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     assert rows[0][:4] == ["`bl1`", "Bit-slice L1, alpha 0.5", "100+50 epochs (`paper`)", "2"]

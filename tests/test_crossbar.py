@@ -17,6 +17,7 @@ from bitslice.crossbar import (
     RowOrder,
     SignedInputs,
     Unfold,
+    adc_setting,
     adcs,
     bitline_sums,
     deploy,
@@ -345,6 +346,18 @@ class TestRefusals:
             (
                 lambda: Adc(1, 4, 0),
                 "the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of 4, not 0",
+            ),
+            (
+                lambda: Adc(3, 4, 2.5),  # type: ignore[arg-type]
+                "the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of 4, not 2.5",
+            ),
+            *(
+                (
+                    lambda text=text: adc_setting(f"{text},3"),
+                    "ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal, such as 3,3,3,1, "
+                    f"not '{text},3'",
+                )
+                for text in ("3x", "3@", "x2", "3@2x4", " 3", "+3", "1_0", "")
             ),
             (lambda: adcs((3, 3, 3)), "4 slices need 4 ADC resolutions, B0 first, not 3"),
             (lambda: NonIdealities(variation=-1), "variation must be a finite number, 0 or larger, not -1"),

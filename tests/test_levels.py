@@ -93,6 +93,30 @@ def test_ideal_adcs_stay_ideal(network: tuple[nn.Module, Tensor]) -> None:
     assert set(calibrate_adcs(model, images[:2], None).values()) == {(Adc(None),) * 4}
 
 
+def test_without_images_no_levels_are_made_up(network: tuple[nn.Module, Tensor]) -> None:
+    model, images = network
+    with pytest.raises(BitsliceError, match="are found on at least one image"):
+        calibrate_adcs(model, images[:0], 3)
+
+
+def test_a_layer_that_is_never_called_keeps_what_was_asked_for() -> None:
+    class Headed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(8, 3), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x) + self.head(x) if self.training else self.body(x)
+
+    torch.manual_seed(0)
+    x = torch.rand(20, 8)
+    model = calibrate(quantize(Headed()), x).eval()
+    found = calibrate_adcs(model, x, (3, 3, 3, 1))
+    assert found["head"] == tuple(Adc(bits) for bits in (3, 3, 3, 1))
+    assert found["body"] != found["head"]
+    assert deploy(model, map_network(model, x), found)(x).shape == (20, 3)
+
+
 def test_a_network_that_is_not_quantized_is_refused() -> None:
     with pytest.raises(BitsliceError, match="needs a quantized network"):
         calibrate_adcs(nn.Linear(3, 2), torch.ones(1, 3), 3)

@@ -22,7 +22,7 @@ from bitslice.lab.provenance import commit
 
 CONTENTS = {
     "book": ("build/book/_build/html", "The book: open index.html"),
-    "figures": ("figures", "Every figure, as SVG, PDF and PNG"),
+    "figures": ("figures", "Every figure, as SVG, PDF and PNG, and what it shows as CSV"),
     "results": ("results", "Records of trained networks, and their integer weights"),
     "simulations": ("simulations", "What simulated crossbars make of them"),
     "requirements.lock": ("requirements.lock", "Every package of the environment, with its checksums"),

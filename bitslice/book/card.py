@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from bitslice.book.analysis import Spread, spread
 from bitslice.crossbar.adc import setting_name
 from bitslice.lab.config import Config
+from bitslice.lab.data import DATA_SETS
 from bitslice.lab.experiments import EXPERIMENTS, run_name
 from bitslice.lab.records import Record
 
@@ -40,7 +41,7 @@ def card(records: Iterable[Record]) -> str:
 
 def _section(experiment: str, groups: Sequence[Sequence[Record]]) -> str:
     config = groups[0][0].config
-    data = {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(config.data, config.data)
+    data = DATA_SETS[config.data].title
     lines = [
         f"## {EXPERIMENTS[experiment].title}",
         "",
@@ -75,5 +76,6 @@ def _training(config: Config) -> str:
     if config.adapt is None or config.adapt.adc_bits is None:
         return text
     headroom = f", {config.adapt.headroom} bits of headroom" * bool(config.adapt.headroom)
+    levels = ", levels found by layer" * (config.adapt.adc_levels is not None)
     rows = config.adapt.row_order.value
-    return f"{text}, the last through ADCs of {setting_name(config.adapt.adc_bits)} bits, {rows} rows{headroom}"
+    return f"{text}, the last through ADCs of {setting_name(config.adapt.adc_bits)} bits, {rows} rows{headroom}{levels}"

@@ -1,5 +1,7 @@
 """The ADCs at the bitlines: what they make of a sum, and how a choice of them is written."""
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -44,9 +46,8 @@ class Adc:
             raise BitsliceError(f"the step of an ADC must be at least 1 cell level, not {self.step}")
         if self.bits is None and (self.step > 1 or self.threshold is not None):
             raise BitsliceError("an ideal ADC has no step and no threshold: give it a resolution")
-        if self.threshold is not None and (
-            self.threshold < 1 or (self.bits is not None and self.bits > 1 and self.threshold > self.step)
-        ):
+        largest = math.inf if self.bits == 1 else self.step
+        if self.threshold is not None and not (isinstance(self.threshold, Integral) and 1 <= self.threshold <= largest):
             raise BitsliceError(
                 f"the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of {self.step}, "
                 f"not {self.threshold}"
@@ -89,6 +90,9 @@ class Adc:
         codes = torch.div(sums + (above + 0.5 if sums.is_floating_point() else above), self.step).floor()
         return codes.clamp(0, 2**self.bits - 1).mul(self.step).to(sums.dtype)
 
+
+WORD = re.compile(r"(\d{1,9})(?:x(\d{1,9}))?(?:@(\d{1,9}))?", re.ASCII)
+"""An ADC as text: bits, step, threshold."""
 
 AdcSetting = tuple[int | Adc | None, ...]
 """ADCs of all slices, B0 first: a resolution, a whole ADC where its step is not 1, or None for an ideal one."""
@@ -201,17 +205,16 @@ def adc_setting(text: str) -> AdcSetting:
     def adc(word: str) -> int | Adc | None:
         if word == "ideal":
             return None
-        levels, _, threshold = word.partition("@")
-        bits, _, step = levels.partition("x")
-        found = Adc(int(bits), int(step or 1), int(threshold) if threshold else None)
-        return int(bits) if found == Adc(int(bits)) else found
+        match = WORD.fullmatch(word)
+        if match is None:
+            raise BitsliceError(
+                f"ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal, such as 3,3,3,1, not {text!r}"
+            )
+        bits, step, threshold = (None if number is None else int(number) for number in match.groups())
+        found = Adc(bits, 1 if step is None else step, threshold)
+        return bits if found == Adc(bits) else found
 
-    try:
-        return tuple(adc(word) for word in text.split(","))
-    except ValueError:
-        raise BitsliceError(
-            f"ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal, such as 3,3,3,1, not {text!r}"
-        ) from None
+    return tuple(adc(word) for word in text.split(","))
 
 
 def from_json(setting: Any) -> AdcChoice:

@@ -15,6 +15,7 @@ from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.mapping import input_of, layer_name, map_layer, observed, stored_weights
 from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.simulation import Simulation
+from bitslice.errors import BitsliceError
 from bitslice.quantizer import QuantizedTensor
 
 THRESHOLDS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)
@@ -53,15 +54,13 @@ class _Slice:
     def __init__(self, mapped: MappedLayer, k: int, asked: Adc) -> None:
         chosen = torch.zeros_like(mapped.bounds, dtype=torch.bool)
         chosen[:, :, :, k] = True
-        self.mapped = replace(mapped, codes=cells_on(mapped, chosen))
+        alone = replace(mapped, codes=cells_on(mapped, chosen))
         largest = int(mapped.bounds[:, :, :, k].max())
         self.adcs = candidates(asked.bits, largest) if asked.bits and asked == Adc(asked.bits) else [asked]
         coded = [Adc(1, 1, adc.first) if adc.bits == 1 else adc for adc in self.adcs]
         self.codes = list(dict.fromkeys(coded))
         ideal = adcs(None, mapped.slices)
-        self.simulations = [
-            Simulation(self.mapped, (*ideal[:k], adc, *ideal[k + 1 :])) for adc in (Adc(None), *self.codes)
-        ]
+        self.simulations = [Simulation(alone, (*ideal[:k], adc, *ideal[k + 1 :])) for adc in (Adc(None), *self.codes)]
         #: From products to errors: what each candidate adds to the layer's product.
         self.errors = torch.zeros(len(self.adcs), len(self.simulations), dtype=torch.float64)
         self.errors[:, 0] = -1
@@ -120,7 +119,7 @@ def calibrate_adcs(
 
     Layer after layer, on what the layers before it give with the ADCs found for them, steps and thresholds are chosen
     that keep the converted product closest to the exact one (:func:`best`). A layer that is called several times gets
-    its ADCs at the first call.
+    its ADCs at the first call that has inputs; one that has none, as an auxiliary head, keeps what was asked for.
 
     Args:
         model: a quantized network, in either mode.
@@ -133,21 +132,23 @@ def calibrate_adcs(
         ADCs by layer, for :func:`bitslice.crossbar.deploy` and :func:`bitslice.crossbar.through_adcs`.
 
     Raises:
-        BitsliceError: as :func:`bitslice.crossbar.map_network`; if there are not as many ADCs as slices.
+        BitsliceError: as :func:`bitslice.crossbar.map_network`; if there are not as many ADCs as slices, or no image.
     """
     crossbar = crossbar or Crossbar()
+    tensors = stored_weights(model, crossbar)
+    asked = {layer_name(t): adcs_of(layer_name(t), adc_bits, t.quantizer.bits // crossbar.cell_bits) for t in tensors}
     found: dict[str, tuple[Adc, ...]] = {}
     handles = []
-    for tensor in stored_weights(model, crossbar):
+    for tensor in tensors:
 
         def convert(
             module: nn.Module, inputs: Any, others: Any, output: Tensor, tensor: QuantizedTensor = tensor
         ) -> Tensor:
             x, name = input_of(inputs, others).float(), layer_name(tensor)
             mapped = observed(map_layer(tensor, crossbar), [x])
-            if name not in found:
-                found[name] = best(mapped, adcs_of(name, adc_bits, mapped.slices), x)
-            return CrossbarLayer(tensor.layer, mapped, found[name]).product(x)
+            if name not in found and x.numel():
+                found[name] = best(mapped, asked[name], x)
+            return CrossbarLayer(tensor.layer, mapped, found.get(name, asked[name])).product(x)
 
         handles.append(tensor.layer.register_forward_hook(convert, with_kwargs=True))
     try:
@@ -157,4 +158,6 @@ def calibrate_adcs(
     finally:
         for handle in handles:
             handle.remove()
-    return LayerAdcs(dict(found))
+    if not found:
+        raise BitsliceError("the levels of ADCs are found on at least one image")
+    return LayerAdcs(asked | found)

@@ -226,14 +226,6 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
     )
 
 
-def _clipped(settings: Sequence[report.Setting]) -> tuple[float, ...]:
-    return tuple(share for setting in settings for share in setting.clipped)
-
-
-def _conversions(found: report.Report) -> tuple[float, ...]:
-    return tuple(float(count) for layer in found.layers for count in layer["conversions"])
-
-
 def _costs(settings: Sequence[report.Setting], reference: Sequence[report.Setting]) -> tuple[float, ...]:
     """Costs relative to those of ``reference``; what a model does not know is left out."""
     pairs = (

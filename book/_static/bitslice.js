@@ -1,8 +1,13 @@
-// Small helps that the style sheet cannot give: what scrolls says so, and a link opens what is folded around its target.
+// Small helps that the style sheet cannot give: what scrolls can be reached by keyboard, and as a table says so; a link
+// opens what is folded around its target.
 const edges = (table) => {
   table.classList.toggle("scrolls", table.scrollWidth > table.clientWidth + 1);
   table.classList.toggle("ended", table.scrollLeft + table.clientWidth >= table.scrollWidth - 1);
-  if (table.classList.contains("scrolls")) table.tabIndex = 0;
+};
+const reach = () => {
+  for (const element of document.querySelectorAll(".bd-content :is(table, .math, .canvas)")) // the theme sees to code
+    if (element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight) element.tabIndex = 0;
+    else element.removeAttribute("tabindex");
 };
 const unfold = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -14,7 +19,8 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const list of document.querySelectorAll(".citation-list")) list.removeAttribute("role");
   const tables = document.querySelectorAll(".bd-content table");
   for (const table of tables) table.addEventListener("scroll", () => edges(table), { passive: true });
-  new ResizeObserver(() => tables.forEach(edges)).observe(document.body);
+  new ResizeObserver(() => (tables.forEach(edges), reach())).observe(document.body);
+  addEventListener("load", reach);
   window.addEventListener("hashchange", unfold);
   if (location.hash) unfold();
 });
