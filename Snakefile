@@ -126,6 +126,13 @@ def verified(full):
     return {part: paths[:1] if part.endswith("-first") else paths for part, paths in parts.items()}
 
 
+def verified_files(paths):
+    """What the numbers of released files rest on: these, and the network of each."""
+    networks = [Path("results", *Path(path).parts[-2:]) for path in paths]
+    weights = [network.with_suffix(".npz") for network in networks]
+    return sorted({*paths, *map(str, networks), *(str(path) for path in weights if path.exists())})
+
+
 def notebook_options(notebook):
     """Parameters of a notebook as options: those of this build, then the reader's."""
     needed = f"-p live {LIVE}" if NOTEBOOKS[notebook]["live"] else NOTEBOOKS[notebook].get("options", "")
@@ -323,8 +330,7 @@ if SWEEP:
 
 rule verify_part:
     input:
-        lambda w: verified(w.extent == "full")[w.part],
-        RELEASED,
+        lambda w: verified_files(verified(w.extent == "full")[w.part]),
         [path for files in DATA.values() for path in files],
         closure("import bitslice.lab.verification"),
     output:

@@ -15,7 +15,7 @@ from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, training
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import Adaptation, adapted, mnist, run_name
+from bitslice.lab.experiments import EXPERIMENTS, LEVELS, LONGER, PLAIN, Adaptation, adapted, mnist, run_name
 from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize, quantized_tensors
 from bitslice.slices import cell_levels
@@ -209,6 +209,21 @@ class TestConfiguration:
             run_name(adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), Adaptation(headroom=2)))
             == "bl1-adc3x2.3.3.1-spread-h2-s0"
         )
+        assert run_name(adapted(small(Method.BL1), CLAIMED, LONGER)) == "bl1-adc3.3.3.1-spread-levels-e10-s0"
+
+    def test_epochs_are_the_profile_s_unless_they_are_named(self) -> None:
+        def epochs(profile: Profile, how: Adaptation) -> int:
+            stage = adapted(EXPERIMENTS["cifar10-resnet20"](Method.L1, profile), CLAIMED, how).adapt
+            assert stage is not None
+            return stage.epochs
+
+        assert [epochs(Profile.CPU, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS, LONGER)] == [5, 2, 4, 10]
+        assert [epochs(Profile.LONG, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS)] == [10, 10, 4]
+        assert epochs(Profile.SMOKE, replace(PLAIN, epochs=3)) == 3
+        config = adapted(mnist(Method.BL1), CLAIMED, replace(PLAIN, epochs=2))
+        assert Adaptation.of(config) == PLAIN  # as the profile has it
+        with pytest.raises(BitsliceError, match="at least 1 epoch, not 0"):
+            adapted(small(Method.BL1), CLAIMED, replace(PLAIN, epochs=0))
 
     def test_last_stage_has_no_regularizer(self) -> None:
         for method in (Method.BL1, Method.BL0, Method.QUANTIZED):
@@ -266,9 +281,9 @@ class TestRun:
     ) -> None:
         for path in trained.folder.glob("bl1-s0.*"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-        config = adapted(small(Method.BL1), CLAIMED, Adaptation(adc_levels=20, gradient=AdcGradient.STRAIGHT_THROUGH))
-        config = replace(config, adapt=replace(config.adapt, epochs=2))
-        assert run_name(config) == "bl1-adc3.3.3.1-spread-levels-straight_through-s0"
+        how = Adaptation(adc_levels=20, gradient=AdcGradient.STRAIGHT_THROUGH, epochs=2)
+        config = adapted(small(Method.BL1), CLAIMED, how)
+        assert run_name(config) == "bl1-adc3.3.3.1-spread-levels-straight_through-e2-s0"
         record = training.run(config, tmp_path, report=silent)
         read = records.read(record.path)
         assert isinstance(read.adcs, LayerAdcs)

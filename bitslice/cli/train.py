@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         help="with --adc-bits: find every layer's ADC levels again on so many training images before each epoch",
     )
     train.add_argument("--adc-gradient", help="with --adc-bits: straight_through or share (default: the experiment's)")
+    train.add_argument("--adc-epochs", type=int, help="with --adc-bits: for so many epochs (default: the profile's)")
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
@@ -47,13 +48,14 @@ def configuration(options: argparse.Namespace) -> "Config":
     scaling = None if options.input_scaling is None else by_value(InputScaling, options.input_scaling)
     method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
     config = experiment(method, profile, options.seed, options.alpha, scaling)
-    for name in ("headroom", "adc_levels", "adc_gradient"):
-        if getattr(options, name) and options.adc_bits is None:
+    for name, unset in {"headroom": 0, "adc_levels": None, "adc_gradient": None, "adc_epochs": None}.items():
+        if getattr(options, name) != unset and options.adc_bits is None:
             option = name.replace("_", "-")
             raise BitsliceError(f"--{option} takes part in training through ADCs: give --adc-bits too")
     if options.adc_bits is not None:
         gradient = None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient)
-        how = Adaptation(by_value(RowOrder, options.row_order), options.headroom, options.adc_levels, gradient)
+        order = by_value(RowOrder, options.row_order)
+        how = Adaptation(order, options.headroom, options.adc_levels, gradient, options.adc_epochs)
         config = adapted(config, adc_setting(options.adc_bits), how)
     return config
 

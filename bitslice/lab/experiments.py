@@ -145,12 +145,14 @@ class Adaptation:
         adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
             None: all layers have the same.
         gradient: what the backward pass makes of ADCs; None: the experiment's.
+        epochs: how long; None: as the profile has it.
     """
 
     row_order: RowOrder = RowOrder.SPREAD
     headroom: int = 0
     adc_levels: int | None = None
     gradient: AdcGradient | None = None
+    epochs: int | None = None
 
     @classmethod
     def of(cls, config: Config) -> "Adaptation | None":
@@ -159,13 +161,25 @@ class Adaptation:
         if stage is None:
             return None
         default = stage.adc_gradient is EXPERIMENTS[config.experiment].adapt_gradient
-        return cls(stage.row_order, stage.headroom, stage.adc_levels, None if default else stage.adc_gradient)
+        how = cls(stage.row_order, stage.headroom, stage.adc_levels, None if default else stage.adc_gradient)
+        return how if how.epochs_of(config.profile) == stage.epochs else replace(how, epochs=stage.epochs)
+
+    def epochs_of(self, profile: Profile) -> int:
+        """How many epochs a network of ``profile`` is adapted."""
+        if self.epochs is not None:
+            return self.epochs
+        if profile is Profile.CPU:
+            return 2 if self.headroom else 4 if self.adc_levels else 5  # found levels start near
+        longest = 4 if self.adc_levels else 10
+        return {Profile.SMOKE: 1, Profile.QUICK: 2}.get(profile, longest)
 
 
 PLAIN = Adaptation()
 """Rows are spread; ADCs are as they are named."""
 LEVELS = Adaptation(adc_levels=100)
 """Levels are found, layer by layer."""
+LONGER = replace(LEVELS, epochs=10)
+"""Likewise, for longer."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +270,10 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.BL1: (0.05, 0.1, 0.2, 0.5),
                 Method.BL0: _PRICES,
             },
-            adapted=tuple((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
+            adapted=(
+                *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
+                (Method.QUANTIZED, LONGER),
+            ),
         ),
         Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),
         Experiment(
@@ -281,8 +298,8 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
         how: row order, headroom, levels.
 
     Raises:
-        BitsliceError: for a float network, ADCs that do not fit the slices, a headroom that leaves no bit, or no image
-            for the levels.
+        BitsliceError: for a float network, ADCs that do not fit the slices, a headroom that leaves no bit, no image
+            for the levels, or no epoch.
     """
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
@@ -294,16 +311,11 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
     rate = experiment.adapt_rate_headroom if how.headroom else experiment.adapt_rate
     if how.adc_levels is not None:
         rate = experiment.adapt_rate_levels
-    epochs = {
-        Profile.SMOKE: 1,
-        Profile.QUICK: 2,
-        Profile.CPU: 2 if how.headroom else 5,
-        Profile.LONG: 10,
-        Profile.PAPER: 10,
-    }[config.profile]
+    if how.epochs is not None and how.epochs < 1:
+        raise BitsliceError(f"a network is adapted for at least 1 epoch, not {how.epochs}")
     stage = replace(
         config.finetune or config.pretrain,
-        epochs=min(epochs, 4) if how.adc_levels else epochs,  # they start near
+        epochs=how.epochs_of(config.profile),
         learning_rate=rate,
         regularizer=None,
         alpha=0.0,
@@ -341,4 +353,6 @@ def run_name(config: Config) -> str:
             parts.append("levels")
         if how.gradient is not None:
             parts.append(how.gradient.value)
+        if how.epochs is not None:
+            parts.append(f"e{how.epochs}")
     return "-".join([*parts, f"s{config.seed}"])

@@ -67,6 +67,8 @@ def options(config: Config) -> str:
             words.append(f"--adc-levels {how.adc_levels}")
         if how.gradient is not None:
             words.append(f"--adc-gradient {how.gradient.value}")
+        if how.epochs is not None:
+            words.append(f"--adc-epochs {how.epochs}")
     return " ".join(words)
 
 
