@@ -16,9 +16,10 @@ from torch import nn
 from benchmarks.timing import medians, merge
 from bitslice.crossbar import Crossbar, RowOrder, calibrate_adcs, through_adcs
 from bitslice.lab import models, records
+from bitslice.lab.adaptation import CLAIMED, LEVELS
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.evaluation import network_input
-from bitslice.lab.experiments import CLAIMED, LEVELS, adapted
+from bitslice.lab.experiments import adapted
 from bitslice.lab.words import Precision
 from bitslice.quantizer import quantize
 from bitslice.regularizers import BitSliceL1

@@ -14,7 +14,8 @@ from bitslice.book.figures import EXPERIMENT_NAMES
 from bitslice.costs.models import SABERI
 from bitslice.crossbar import BitlineSums, RowOrder
 from bitslice.errors import BitsliceError
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, Adaptation, adapted, mnist, run_name
+from bitslice.lab.adaptation import CLAIMED, Adaptation
+from bitslice.lab.experiments import EXPERIMENTS, adapted, mnist, run_name
 from bitslice.lab.records import Record
 from bitslice.lab.words import InputScaling, Method, Profile
 

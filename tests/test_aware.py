@@ -14,8 +14,9 @@ from bitslice.crossbar.aware import AdcGradient, converted, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, training
+from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import EXPERIMENTS, LEVELS, LONGER, PLAIN, Adaptation, adapted, mnist, run_name
+from bitslice.lab.experiments import EXPERIMENTS, adaptation, adapted, mnist, run_name
 from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize, quantized_tensors
 from bitslice.slices import cell_levels
@@ -221,7 +222,7 @@ class TestConfiguration:
         assert [epochs(Profile.LONG, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS)] == [10, 10, 4]
         assert epochs(Profile.SMOKE, replace(PLAIN, epochs=3)) == 3
         config = adapted(mnist(Method.BL1), CLAIMED, replace(PLAIN, epochs=2))
-        assert Adaptation.of(config) == PLAIN  # as the profile has it
+        assert adaptation(config) == PLAIN  # as the profile has it
         with pytest.raises(BitsliceError, match="at least 1 epoch, not 0"):
             adapted(small(Method.BL1), CLAIMED, replace(PLAIN, epochs=0))
 

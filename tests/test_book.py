@@ -1,14 +1,19 @@
 """From a copy of the project to a browsable book, at smoke size; then incremental runs and a real browser."""
 
+import contextlib
 import functools
 import http.server
 import json
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -55,17 +60,22 @@ PAGES = (
 )
 
 
-def snakemake(project: Path, *arguments: str, config: str = "") -> subprocess.CompletedProcess[str]:
+def snakemake_command(
+    project: Path, module: str, *arguments: str, config: str = ""
+) -> tuple[list[str], dict[str, str]]:
+    """A command for a copy of the project at smoke size, and its environment."""
     environment = os.environ | {
         "PYTHONPATH": str(project),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BITSLICE_DATA": "data",
     }
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--config", "profile=smoke"]
-    command += config.split()
-    return subprocess.run(
-        [*command, *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", module, "--profile", "profiles/local", "--config", "profile=smoke"]
+    return [*command, *config.split(), *arguments], environment
+
+
+def snakemake(project: Path, *arguments: str, config: str = "") -> subprocess.CompletedProcess[str]:
+    command, environment = snakemake_command(project, "snakemake", *arguments, config=config)
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
 def would_run(project: Path, target: str = "book", config: str = "") -> set[str]:
@@ -75,10 +85,8 @@ def would_run(project: Path, target: str = "book", config: str = "") -> set[str]
     return set(re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, flags=re.MULTILINE)) - {"total", "book"}
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with its book built at smoke size."""
-    folder = tmp_path_factory.mktemp("project")
+def copy(folder: Path) -> Path:
+    """A copy of the project, with its data and nothing built."""
     ignore = shutil.ignore_patterns("__pycache__", ".*_cache", "*.egg-info")
     for name in ("bitslice", "notebooks", "book", "profiles", "results", "simulations"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
@@ -86,8 +94,39 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder / name)
     DATA_SETS["mnist"](True)
     (folder / "data").symlink_to(data_folder().resolve())
-    done = snakemake(folder, "--", "book")
-    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def build(project: Path, kills: int, usual: float) -> float:
+    """Build the book; gives the seconds that took.
+
+    Args:
+        project: a copy.
+        kills: how often it is killed first, with all its jobs.
+        usual: seconds within which that happens.
+    """
+    chance, started = random.Random(0), time.monotonic()
+    for left in range(kills, -1, -1):
+        command, environment = snakemake_command(project, "bitslice.book.engine", "--", "book")
+        with tempfile.TemporaryFile("w+") as said:
+            run = subprocess.Popen(
+                command, cwd=project, env=environment, stdout=said, stderr=said, start_new_session=True
+            )
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(chance.uniform(0.05, 1.0) * usual if left else None)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+            said.seek(0)
+            assert run.returncode in {0, -signal.SIGKILL}, said.read()
+    return time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with its book built at smoke size, by an engine that was killed twice."""
+    folder = copy(tmp_path_factory.mktemp("project"))
+    build(folder, kills=2, usual=60)
     return folder
 
 
@@ -103,6 +142,22 @@ def touch(path: Path) -> None:
 
 def test_a_second_run_does_nothing(project: Path) -> None:
     assert would_run(project) == set()
+
+
+@pytest.mark.slow
+def test_a_book_built_through_kills_is_the_book(tmp_path: Path) -> None:
+    straight, killed = copy(tmp_path / "straight"), copy(tmp_path / "killed")
+    seconds = build(straight, kills=0, usual=0)
+    build(killed, kills=10, usual=seconds)
+    names = [path.relative_to(straight) for path in straight.glob("figures/*")]
+    names += [path.relative_to(straight) for path in straight.glob("build/runs/**/*.npz")]
+    names += [Path(f"build/book/_build/html/{page}.html") for page in PAGES]
+    assert len(names) > 80
+    assert [str(name) for name in names if (straight / name).read_bytes() != (killed / name).read_bytes()] == []
+
+
+def test_what_was_killed_left_nothing_behind(project: Path) -> None:
+    assert not [path for folder in ("build", "figures") for path in (project / folder).rglob(".*.*.*")]
 
 
 def test_every_figure_comes_in_every_format(project: Path) -> None:

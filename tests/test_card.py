@@ -10,7 +10,8 @@ import yaml
 from bitslice.book.card import card
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main
-from bitslice.lab.experiments import CLAIMED, LEVELS, Adaptation, adapted
+from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
+from bitslice.lab.experiments import adapted
 from bitslice.lab.words import Method
 from tests.test_analysis import record
 

@@ -18,8 +18,8 @@ import pytest
 
 from bitslice.book import notebooks
 from bitslice.errors import BitsliceError
-from bitslice.files import sha256
 from bitslice.lab import records, training
+from bitslice.lab.disk import sha256
 from bitslice.lab.words import Method
 from tests.conftest import silent, small
 

@@ -23,7 +23,7 @@ from bitslice.book.folders import FORMATS
 from bitslice.book.plots import costs, idea, layers, methods, regularizer, slices
 from bitslice.costs import ADC_MODELS, DESIGNS, SABERI
 from bitslice.crossbar import BitlineSums
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.words import Method
 from bitslice.proximal import proximal_table

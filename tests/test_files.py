@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, check_writable, sha256
+from bitslice.files import atomic_write
+from bitslice.lab.disk import check_writable, sha256
 from tests.conftest import full_disk
 
 
@@ -103,3 +106,26 @@ def test_content_reaches_the_disk_before_the_name(tmp_path: Path, monkeypatch: p
         path.write_text("content")
     assert synced
     assert not synced[0]
+
+
+def test_what_a_killed_writer_left_goes_and_what_a_live_one_holds_stays(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from bitslice.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as path:\n"
+        "    path.write_text('half'); print(path.name, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.json")]
+    writers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    started = [writer.stdout.readline().strip() for writer in writers if writer.stdout]
+    assert names(tmp_path) == sorted(started)
+    writers[0].kill()
+    writers[0].communicate()
+    assert names(tmp_path) == sorted(started)
+    (tmp_path / ".a.json.notes").write_text("not one of these")
+    with atomic_write(tmp_path / "a.json") as path:
+        path.write_text("whole")
+    assert names(tmp_path) == sorted([".a.json.notes", "a.json", started[1]])
+    writers[1].communicate()
+    assert writers[1].returncode == 0
+    assert names(tmp_path) == [".a.json.notes", "a.json"]
+    assert (tmp_path / "a.json").read_text() == "half"  # the last one to end

@@ -30,9 +30,9 @@ from bitslice.cli import crossbar, parser, train
 from bitslice.cli.provenance import origin
 from bitslice.crossbar import LayerAdcs
 from bitslice.crossbar.adc import adc_setting, adcs, from_json, setting_name, to_json
-from bitslice.files import read_json
 from bitslice.lab import records, report, states, tolerance
 from bitslice.lab.config import Config
+from bitslice.lab.disk import read_json
 from bitslice.lab.words import Method
 from bitslice.storage import Arrays, export_codes, load_arrays
 from tests.conftest import Trained, small

@@ -10,7 +10,8 @@ from bitslice.book import analysis, tables
 from bitslice.book.analysis import KEPT, NEARLY, Measured, Spread, Standing
 from bitslice.costs import ADC_MODELS, SABERI
 from bitslice.crossbar import Adc, LayerAdcs
-from bitslice.lab.experiments import CLAIMED, Adaptation, adapted
+from bitslice.lab.adaptation import CLAIMED, Adaptation
+from bitslice.lab.experiments import adapted
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
 from tests.test_analysis import record, sweep

@@ -16,7 +16,8 @@ from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
 from bitslice.crossbar import BitlineSums, Crossbar, map_network
 from bitslice.errors import BitsliceError
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, LEVELS, Adaptation, adapted
+from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
+from bitslice.lab.experiments import EXPERIMENTS, adapted
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile

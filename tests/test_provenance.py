@@ -11,9 +11,9 @@ from bitslice.book.sources import PACKAGE
 from bitslice.cli import main, parser
 from bitslice.cli.train import configuration
 from bitslice.errors import BitsliceError
-from bitslice.files import sha256
 from bitslice.lab import plans, records
 from bitslice.lab.data import CIFAR10, MNIST
+from bitslice.lab.disk import sha256
 from bitslice.lab.experiments import cifar10, mnist
 from bitslice.lab.provenance import lock, provenance
 from bitslice.lab.words import InputScaling, Method, Profile

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from bitslice import storage
 from bitslice.errors import BitsliceError
-from bitslice.files import sha256
 from bitslice.fixed_point import Rounding
 from bitslice.lab import provenance, records
+from bitslice.lab.disk import sha256
 from bitslice.lab.experiments import mnist, run_name
 from bitslice.lab.models import build
 from bitslice.lab.records import Record

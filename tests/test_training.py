@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
-from bitslice.files import sha256
 from bitslice.fixed_point import Rounding
 from bitslice.lab import evaluation, training
 from bitslice.lab.config import Config
 from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.disk import sha256
 from bitslice.lab.records import Record, read
 from bitslice.lab.words import InputScaling, Method
 from bitslice.quantizer import quantized_tensors

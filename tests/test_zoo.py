@@ -22,7 +22,7 @@ from bitslice.book import tables
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main
 from bitslice.errors import BitsliceError
-from bitslice.lab import zoo
+from bitslice.lab import architectures, zoo
 from bitslice.lab.architectures import NETWORKS, Gpt, LstmClassifier, Network
 
 swin = partial(SwinTransformer, [4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=10)
@@ -129,7 +129,7 @@ class TestRecord:
     def test_the_command_writes_what_is_read_back(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(zoo, "NETWORKS", {"convnext_tiny": small("convnext_tiny"), "lstm": small("lstm")})
+        monkeypatch.setattr(architectures, "NETWORKS", {"convnext_tiny": small("convnext_tiny"), "lstm": small("lstm")})
         out = tmp_path / "new" / "zoo.json"
         assert main(["zoo", "--rounds", "1", "--out", str(out)]) == 0
         captured = capsys.readouterr()

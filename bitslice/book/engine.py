@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bitslice.errors import BitsliceError
-from bitslice.files import check_writable
+from bitslice.lab.disk import check_writable
 
 LOCK = Path(".snakemake/engine.lock")
 LEFT_OVER = Path(".snakemake/locks")

@@ -10,9 +10,9 @@ from typing import Any
 
 from bitslice.book import analysis
 from bitslice.costs import SABERI
-from bitslice.files import read_json
 from bitslice.lab import minilm, models, records
 from bitslice.lab import report as reporting
+from bitslice.lab.disk import read_json
 from bitslice.lab.project import found
 from bitslice.lab.records import Record
 from bitslice.lab.verification import Check

@@ -13,10 +13,11 @@ from tabulate import tabulate
 from bitslice.book.figures import EXPERIMENT_NAMES
 from bitslice.book.statements import STATEMENTS, Statement
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, read_json
+from bitslice.files import atomic_write
 from bitslice.lab import records
 from bitslice.lab.data import DATA_SETS, data_folder
 from bitslice.lab.data.download import verify_md5
+from bitslice.lab.disk import read_json
 from bitslice.lab.plans import command
 from bitslice.lab.project import found
 from bitslice.lab.provenance import provenance

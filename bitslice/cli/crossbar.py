@@ -82,7 +82,7 @@ def _crossbar(options: argparse.Namespace) -> "Crossbar":
 def _adcs(text: str) -> "AdcChoice":
     """ADCs from the command line: words, or a JSON file of settings by layer."""
     from bitslice.crossbar.adc import adc_setting, from_json
-    from bitslice.files import read_json
+    from bitslice.lab.disk import read_json
 
     return read_json(Path(text), "choice of ADCs", from_json) if text.endswith(".json") else adc_setting(text)
 

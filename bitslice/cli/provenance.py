@@ -35,8 +35,8 @@ def origin(record: "Record") -> dict[str, Any]:
     SHA-256; None: there is no such file. ``command`` is None where no command makes the record today, for which
     ``without_command`` gives the reason.
     """
-    from bitslice.files import sha256
     from bitslice.lab.data import DATA_SETS
+    from bitslice.lab.disk import sha256
     from bitslice.lab.names import by_name
     from bitslice.lab.plans import command
     from bitslice.lab.provenance import lock

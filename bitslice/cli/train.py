@@ -40,7 +40,8 @@ def add(commands: Any) -> None:
 def configuration(options: argparse.Namespace) -> "Config":
     """What the options ask for."""
     from bitslice.crossbar import AdcGradient, RowOrder, adc_setting
-    from bitslice.lab.experiments import EXPERIMENTS, Adaptation, adapted
+    from bitslice.lab.adaptation import Adaptation
+    from bitslice.lab.experiments import EXPERIMENTS, adapted
     from bitslice.lab.names import by_name, by_value
     from bitslice.lab.words import InputScaling, Method, Profile
 

@@ -20,15 +20,17 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from bitslice.errors import BitsliceError
-    from bitslice.files import atomic_write, check_writable
+    from bitslice.files import atomic_write
     from bitslice.lab import zoo
+    from bitslice.lab.architectures import NETWORKS
+    from bitslice.lab.disk import check_writable
 
     if options.rounds < 1:
         raise BitsliceError(f"rounds must be at least 1, not {options.rounds}")
     out = options.out or zoo.RECORD
     check_writable(out.parent)
     torch.set_num_threads(1)
-    found = zoo.zoo(options.rounds, lambda line: print(line, file=sys.stderr, flush=True))
+    found = zoo.zoo(NETWORKS, options.rounds, lambda line: print(line, file=sys.stderr, flush=True))
     with atomic_write(out) as path:
         path.write_text(json.dumps(found.to_dict(), indent=1) + "\n")
     print(out)

@@ -7,15 +7,13 @@ from functools import partial
 from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder, adc_word, adcs
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import Rounding
+from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.stages import finetuning, pretraining
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
 from bitslice.quantizer import check_headroom
 from bitslice.slices import slice_count
-
-#: ADC resolutions that the paper's abstract names, B0 first.
-CLAIMED = (3, 3, 3, 1)
 
 
 def mnist(
@@ -133,53 +131,6 @@ def cifar10(
         precision=Precision.FLOAT32 if profile is Profile.PAPER else Precision.BFLOAT16,
         channels_last=True,
     )
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """How a network is adapted to ADCs.
-
-    Attributes:
-        row_order: which wordlines share an array.
-        headroom: highest bits of every weight's word that stay 0.
-        adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
-            None: all layers have the same.
-        gradient: what the backward pass makes of ADCs; None: the experiment's.
-        epochs: how long; None: as the profile has it.
-    """
-
-    row_order: RowOrder = RowOrder.SPREAD
-    headroom: int = 0
-    adc_levels: int | None = None
-    gradient: AdcGradient | None = None
-    epochs: int | None = None
-
-    @classmethod
-    def of(cls, config: Config) -> "Adaptation | None":
-        """How a network of ``config`` is adapted; None: it is not."""
-        stage = config.adapt
-        if stage is None:
-            return None
-        default = stage.adc_gradient is EXPERIMENTS[config.experiment].adapt_gradient
-        how = cls(stage.row_order, stage.headroom, stage.adc_levels, None if default else stage.adc_gradient)
-        return how if how.epochs_of(config.profile) == stage.epochs else replace(how, epochs=stage.epochs)
-
-    def epochs_of(self, profile: Profile) -> int:
-        """How many epochs a network of ``profile`` is adapted."""
-        if self.epochs is not None:
-            return self.epochs
-        if profile is Profile.CPU:
-            return 2 if self.headroom else 4 if self.adc_levels else 5  # found levels start near
-        longest = 4 if self.adc_levels else 10
-        return {Profile.SMOKE: 1, Profile.QUICK: 2}.get(profile, longest)
-
-
-PLAIN = Adaptation()
-"""Rows are spread; ADCs are as they are named."""
-LEVELS = Adaptation(adc_levels=100)
-"""Levels are found, layer by layer."""
-LONGER = replace(LEVELS, epochs=10)
-"""Likewise, for longer."""
 
 
 @dataclass(frozen=True)
@@ -330,10 +281,20 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
     return replace(config, adapt=stage)
 
 
+def adaptation(config: Config) -> Adaptation | None:
+    """How a network of ``config`` is adapted; None: it is not."""
+    stage = config.adapt
+    if stage is None:
+        return None
+    default = stage.adc_gradient is EXPERIMENTS[config.experiment].adapt_gradient
+    how = Adaptation(stage.row_order, stage.headroom, stage.adc_levels, None if default else stage.adc_gradient)
+    return how if how.epochs_of(config.profile) == stage.epochs else replace(how, epochs=stage.epochs)
+
+
 def run_name(config: Config) -> str:
     """File name of a run's record: method, alpha where it is not the default, ADCs adapted to, seed.
 
-    >>> run_name(adapted(mnist(Method.BL1, alpha=0.2), CLAIMED))
+    >>> run_name(adapted(mnist(Method.BL1, alpha=0.2), (3, 3, 3, 1)))
     'bl1-a0.2-adc3.3.3.1-spread-s0'
     """
     parts = [config.method.value]
@@ -342,7 +303,7 @@ def run_name(config: Config) -> str:
         parts.append(f"a{config.alpha:.15g}")
     if config.input_scaling is not standard.input_scaling:
         parts.append(config.input_scaling.value)
-    how = Adaptation.of(config)
+    how = adaptation(config)
     if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:
         parts.append("adc" + ".".join(adc_word(adc) for adc in config.adapt.adc_bits))
         if how.row_order is not RowOrder.CONSECUTIVE:

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from bitslice.calibration import calibrate
 from bitslice.crossbar import bitline_sums, deploy, map_network, pooled
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, read_json, sha256
+from bitslice.files import atomic_write
 from bitslice.lab.checks import checked
 from bitslice.lab.data import data_folder
 from bitslice.lab.data.download import pip_download
+from bitslice.lab.disk import read_json, sha256
 from bitslice.lab.provenance import provenance
 from bitslice.overview import summary
 from bitslice.quantizer import quantize, quantized_tensors

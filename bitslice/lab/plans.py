@@ -5,9 +5,10 @@ from functools import cache
 
 from bitslice.crossbar import adc_word
 from bitslice.errors import BitsliceError
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.checks import differing_fields
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, Adaptation, adapted, run_name
+from bitslice.lab.experiments import EXPERIMENTS, adaptation, adapted, run_name
 from bitslice.lab.names import by_name
 from bitslice.lab.words import Method, Profile
 
@@ -42,7 +43,7 @@ def again(config: Config) -> Config:
     """
     experiment = by_name("experiment", EXPERIMENTS, config.experiment)
     made = experiment(config.method, config.profile, config.seed, config.alpha, config.input_scaling)
-    how = Adaptation.of(config)
+    how = adaptation(config)
     if how is None or config.adapt is None or config.adapt.adc_bits is None:
         return made
     return adapted(made, config.adapt.adc_bits, how)
@@ -59,7 +60,7 @@ def options(config: Config) -> str:
         words.append(f"--alpha {config.alpha!r}")
     if config.input_scaling is not EXPERIMENTS[config.experiment](config.method, config.profile).input_scaling:
         words.append(f"--input-scaling {config.input_scaling.value}")
-    how = Adaptation.of(config)
+    how = adaptation(config)
     if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:
         words.append(f"--adc-bits {','.join(map(adc_word, config.adapt.adc_bits))} --row-order {how.row_order.value}")
         words.append(f"--headroom {how.headroom}")

@@ -16,10 +16,11 @@ from typing_extensions import TypedDict
 
 from bitslice.crossbar.adc import AdcChoice, from_json
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, read_json, sha256
+from bitslice.files import atomic_write
 from bitslice.lab import models
 from bitslice.lab.checks import checked
 from bitslice.lab.config import Config
+from bitslice.lab.disk import read_json, sha256
 from bitslice.lab.evaluation import Measured
 from bitslice.lab.project import CHECKOUT, found
 from bitslice.lab.words import Method

@@ -33,9 +33,9 @@ from bitslice.crossbar import (
 )
 from bitslice.crossbar.adc import adcs_of, from_json, to_json
 from bitslice.errors import BitsliceError
-from bitslice.files import read_json
 from bitslice.lab.checks import checked
 from bitslice.lab.described import DescribedLayer, describe
+from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import provenance
 from bitslice.quantizer import leave_headroom

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bitslice.crossbar import AdcSetting, Crossbar, NonIdealities, deploy, map_network
-from bitslice.files import read_json
 from bitslice.lab.checks import checked
+from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import provenance
 

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from bitslice.crossbar import AdcChoice, Crossbar, calibrate_adcs, through_adcs
 from bitslice.crossbar.adc import from_json, to_json
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, check_writable
+from bitslice.files import atomic_write
 from bitslice.lab import models, pipeline, records
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.data import DATA_SETS, Images
+from bitslice.lab.disk import check_writable
 from bitslice.lab.evaluation import measure, network_input
 from bitslice.lab.experiments import run_name
 from bitslice.lab.provenance import provenance

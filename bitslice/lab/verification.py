@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from bitslice.costs import ADC_MODELS, anchored
 from bitslice.crossbar import AdcChoice, Crossbar, RowOrder, SignedInputs
 from bitslice.errors import BitsliceError
-from bitslice.files import read_json
 from bitslice.lab import evaluation, records, report, tolerance
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.data import DATA_SETS
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.disk import read_json
 from bitslice.lab.subjects import network_and_images, training_images
 from bitslice.lab.words import Method
 

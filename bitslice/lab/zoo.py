@@ -7,11 +7,11 @@ import copy
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from bitslice.calibration import calibrate
 from bitslice.crossbar import deploy, map_network, recalibrate
 from bitslice.errors import BitsliceError
-from bitslice.files import read_json
-from bitslice.lab.architectures import NETWORKS, Network
 from bitslice.lab.checks import checked
+from bitslice.lab.disk import read_json
 from bitslice.lab.provenance import provenance
 from bitslice.overview import summary
 from bitslice.quantizer import quantize
+
+if TYPE_CHECKING:  # torchvision takes as long to import as torch; who reads a record needs no network
+    from bitslice.lab.architectures import Network
 
 RECORD = Path("book/zoo.json")
 """Where the committed record lies, relative to the project's root."""
@@ -97,7 +99,7 @@ def read(path: Path = RECORD) -> Zoo:
 
 
 @torch.no_grad()
-def wake(model: nn.Module, network: Network) -> nn.Module:
+def wake(model: nn.Module, network: "Network") -> nn.Module:
     """Give a network as initialized logits that depend on its input through every layer: in place.
 
     Heads that start as 0 and scales that start as almost 0 hide what is before them, and statistics of batch
@@ -129,7 +131,7 @@ def rounded(quantized: nn.Module, deployed: nn.Module, layers: list[str], inputs
 
 
 @torch.no_grad()
-def measure(network: Network, rounds: int = 5, seed: int = 0) -> Entry:
+def measure(network: "Network", rounds: int = 5, seed: int = 0) -> Entry:
     """Quantize, calibrate, map and deploy one network, compare its logits, and time its forms in turns.
 
     Raises:
@@ -173,10 +175,10 @@ def measure(network: Network, rounds: int = 5, seed: int = 0) -> Entry:
     )
 
 
-def zoo(rounds: int = 5, say: Callable[[str], None] = lambda line: None) -> Zoo:
-    """Every network of :data:`NETWORKS`; ``say`` is called with a line on each."""
+def zoo(networks: Mapping[str, "Network"], rounds: int = 5, say: Callable[[str], None] = lambda line: None) -> Zoo:
+    """What is found of every network, by name; ``say`` is called with a line on each."""
     started, entries = time.monotonic(), {}
-    for name, network in NETWORKS.items():
+    for name, network in networks.items():
         entry = entries[name] = measure(network, rounds)
         say(f"{entry.title}: {entry.mapped} layers, {'bit-exact' if entry.exact else 'NOT bit-exact'}")
     return Zoo(entries, provenance(torch.device("cpu"), torch.get_num_threads(), time.monotonic() - started))

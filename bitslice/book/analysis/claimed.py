@@ -7,7 +7,7 @@ from bitslice.book.analysis.comparison import density_ratio, levels
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import at_default_alpha, paired, select, swept
 from bitslice.crossbar.statistics import resolution
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
 

@@ -8,7 +8,7 @@ from bitslice.book.analysis.measured import GIVEN_UP, Measured, savings
 from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, verdict
 from bitslice.costs import COMPONENTS, SABERI
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.adaptation import CLAIMED
 
 NEARLY = 3.0
 """Points of accuracy up to which it counts as kept in part."""

@@ -13,8 +13,9 @@ from bitslice.book.analysis.selection import at_default_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies, simulated
 from bitslice.costs import ADC_MODELS, AdcModel
 from bitslice.crossbar import adcs
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.config import Stage
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS
+from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
 

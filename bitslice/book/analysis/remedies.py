@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.experiments import CLAIMED, LEVELS, PLAIN, Adaptation
+from bitslice.lab.adaptation import CLAIMED, LEVELS, PLAIN, Adaptation
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report
 from bitslice.lab.words import Method

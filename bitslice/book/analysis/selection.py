@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from bitslice.crossbar.adc import AdcSetting
 from bitslice.errors import BitsliceError
+from bitslice.lab.adaptation import CLAIMED, PLAIN, Adaptation
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import CLAIMED, EXPERIMENTS, PLAIN, Adaptation, run_name
+from bitslice.lab.experiments import EXPERIMENTS, adaptation, run_name
 from bitslice.lab.records import Record
 from bitslice.lab.words import InputScaling, Method, Profile
 
@@ -53,7 +54,7 @@ def adapted(
         config, stage = record.config, record.config.adapt
         if stage is None or config.experiment != experiment:
             continue
-        if stage.adc_bits == adc_bits and Adaptation.of(config) == how:
+        if stage.adc_bits == adc_bits and adaptation(config) == how:
             found.setdefault(config.method.value, []).append(record)
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bitslice.book.analysis.seeds import Spread
 from bitslice.crossbar.adc import AdcChoice, setting_name
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, read
 from bitslice.lab.tolerance import ToleranceReport

@@ -7,7 +7,7 @@ from bitslice.book import analysis
 from bitslice.book.analysis import Simulated, Spread, spread
 from bitslice.book.tables.cells import number, text
 from bitslice.crossbar.adc import AdcChoice, setting_name
-from bitslice.lab.experiments import CLAIMED
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import ToleranceReport
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bitslice.errors import BitsliceError
-from bitslice.files import atomic_write, sha256
+from bitslice.files import atomic_write
+from bitslice.lab.disk import sha256
 
 
 def fetch_verified(
