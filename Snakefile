@@ -319,13 +319,13 @@ if SWEEP:
                 for folder in (["runs", "sweep"] if SWEEP.adc_bits else ["runs"])
             ],
         output:
-            f"build/sweep/{Path(config['sweep']).stem}.csv",
+            multiext(f"build/sweep/{Path(config['sweep']).stem}", ".csv", ".parquet"),
         log:
             f"build/log/sweep-table-{Path(config['sweep']).stem}.txt",
         message:
-            "gather {output}"
+            "gather {output[0]}"
         shell:
-            "bitslice sweep {input[0]:q} --table {output:q} > {log:q} 2>&1"
+            "bitslice sweep {input[0]:q} --table {output[0]:q} > {log:q} 2>&1"
 
 
 rule verify_part:

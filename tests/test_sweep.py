@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fastparquet
 import pytest
 
 from bitslice.book.sources import PACKAGE
@@ -110,8 +111,8 @@ def ran(grid: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_the_table_has_a_row_a_run_and_setting(ran: Path, digits: None, trained: Trained) -> None:
     assert main(["sweep", str(ran), "--table", "table.csv"]) == 0
-    with Path("table.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
+    with Path("table.csv").open(newline="") as written:
+        table = list(csv.DictReader(written))
     assert [(row["method"], row["adc_bits"]) for row in table] == [
         (method, adcs) for method in ("pruned", "bl1") for adcs in ("3,3,3,1", "3x2,ideal,4,4")
     ]
@@ -121,6 +122,14 @@ def test_the_table_has_a_row_a_run_and_setting(ran: Path, digits: None, trained:
     simulated = json.loads(Path("build/sweep/mnist/smoke/bl1-s0.json").read_text())["settings"]
     assert [float(row["adc_accuracy"]) for row in table[2:]] == [setting["accuracy"] for setting in simulated]
     assert [float(table[3][f"clipped_b{k}"]) for k in range(4)] == simulated[1]["clipped"]
+    with Path("table.parquet").open("rb") as file:
+        typed = fastparquet.ParquetFile(file).to_pandas()
+    assert typed.to_csv(index=False) == Path("table.csv").read_text()
+    assert {str(typed[name].dtype) for name in ("accuracy", "clipped_b0")} == {"float64"}
+    assert (str(typed["seed"].dtype), list(typed["alpha"].isna())) == ("int64", [True, True, False, False])
+    before = Path("table.parquet").read_bytes()
+    assert main(["sweep", str(ran), "--table", "table.csv"]) == 0
+    assert Path("table.parquet").read_bytes() == before
     assert (table[0]["alpha"], table[2]["alpha"], table[0]["simulated_images"]) == ("", "0.5", "50")
 
 
@@ -136,6 +145,12 @@ def test_a_run_that_is_missing_is_named(ran: Path, capsys: pytest.CaptureFixture
     assert main(["sweep", str(ran), "--table", "table.csv"]) == 2
     assert "no record at build/runs/mnist/smoke/bl1-s0.json" in capsys.readouterr().err
     assert not Path("table.csv").exists()
+
+
+def test_a_table_is_csv_with_parquet_beside_it(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", str(ran), "--table", "table.parquet"]) == 2
+    assert "written as FILE.csv and FILE.parquet, not table.parquet" in capsys.readouterr().err
+    assert not Path("table.parquet").exists()
 
 
 def test_the_command_becomes_the_engine(grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ Every key but ``experiments`` and ``methods`` may be left out::
     images = 1000                    # test images that simulations classify; none: all
 """
 
-import csv
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -138,9 +137,12 @@ def rows(sweep: Sweep, runs: Path, reports: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_table(table: list[dict[str, Any]], path: Path) -> None:
-    """Write rows as CSV, in one step; what a row lacks is empty."""
-    names = dict.fromkeys(name for row in table for name in row)
-    with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(names))
-        writer.writeheader()
-        writer.writerows(table)
+    """Write rows as CSV and, beside it, as Parquet, each in one step; what a row lacks is empty."""
+    import fastparquet
+    import pandas as pd
+
+    frame = pd.DataFrame(table)
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False)
+    with atomic_write(path.with_suffix(".parquet")) as temporary:
+        fastparquet.write(str(temporary), frame, write_index=False)
