@@ -291,11 +291,18 @@ def address(html: Path) -> Iterator[str]:
 
 
 CUT_OFF = """
-[...document.querySelectorAll('.bd-content table')]
-  .filter((table) => table.scrollWidth > table.clientWidth + 1 && !table.classList.contains('scrolls'))
-  .map((table) => table.innerText.slice(0, 40))
+[...document.querySelectorAll('.bd-content :is(table, .canvas)')]
+  .filter((wide) => wide.scrollWidth > wide.clientWidth + 1 && !wide.classList.contains('scrolls'))
+  .map((wide) => wide.textContent.slice(0, 40))
 """
-"""Tables wider than their place that do not show it."""
+"""Tables and figures wider than their place that do not show it."""
+
+SCALE = """
+(svg) => svg.viewBox.baseVal.width ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1
+"""
+"""Pixels of a point of a picture, whose letters have nine and more."""
+CUT = "(svg) => !svg.closest('.scrolls') && svg.getBoundingClientRect().right > innerWidth"
+"""Whether a picture reaches beyond the screen and does not scroll."""
 
 
 @pytest.fixture(scope="module")
@@ -335,8 +342,10 @@ def test_the_book_in_a_browser(browser: Browser, address: str) -> None:
                 box = figure.bounding_box()
                 if box is None or box["width"] < 250 or box["height"] < 80:
                     problems.append(f"{name} at {width}: a figure is not visible: {box}")
-                elif box["x"] < 0 or box["x"] + box["width"] > width:
+                elif figure.evaluate(CUT):
                     problems.append(f"{name} at {width}: a figure is cut off: {box}")
+                if figure.evaluate(SCALE) < 0.75:
+                    problems.append(f"{name} at {width}: a figure has letters that cannot be read")
             cut = page.evaluate(CUT_OFF)
             if cut:
                 problems.append(f"{name} at {width}: cut off without a sign of it: {cut}")

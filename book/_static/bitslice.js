@@ -1,8 +1,8 @@
-// Small helps that the style sheet cannot give: what scrolls can be reached by keyboard, and as a table says so; a link
-// opens what is folded around its target.
-const edges = (table) => {
-  table.classList.toggle("scrolls", table.scrollWidth > table.clientWidth + 1);
-  table.classList.toggle("ended", table.scrollLeft + table.clientWidth >= table.scrollWidth - 1);
+// Small helps that the style sheet cannot give: what scrolls can be reached by keyboard, and as a table or a figure says
+// so; a link opens what is folded around its target.
+const edges = (wide) => {
+  wide.classList.toggle("scrolls", wide.scrollWidth > wide.clientWidth + 1);
+  wide.classList.toggle("ended", wide.scrollLeft + wide.clientWidth >= wide.scrollWidth - 1);
 };
 const reach = () => {
   for (const element of document.querySelectorAll(".bd-content :is(table, .math, .canvas)")) // the theme sees to code
@@ -17,9 +17,9 @@ const unfold = () => {
 document.addEventListener("DOMContentLoaded", () => {
   // docutils calls them a list, but their entries by another role
   for (const list of document.querySelectorAll(".citation-list")) list.removeAttribute("role");
-  const tables = document.querySelectorAll(".bd-content table");
-  for (const table of tables) table.addEventListener("scroll", () => edges(table), { passive: true });
-  new ResizeObserver(() => (tables.forEach(edges), reach())).observe(document.body);
+  const wide = document.querySelectorAll(".bd-content :is(table, .canvas)");
+  for (const each of wide) each.addEventListener("scroll", () => edges(each), { passive: true });
+  new ResizeObserver(() => (wide.forEach(edges), reach())).observe(document.body);
   addEventListener("load", reach);
   window.addEventListener("hashchange", unfold);
   if (location.hash) unfold();
