@@ -1,5 +1,6 @@
 """Running the project's notebooks with other parameters; unlike papermill alone, what does not fit is refused."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,9 @@ EXECUTED = Path("build/notebooks")
 
 BOOKS = Path("build/executed")
 """Where those of the book go, likewise."""
+
+TIMES = Path("book/notebooks.json")
+"""How long notebooks took, relative to the project's root: ``python -m benchmarks.notebooks``."""
 
 
 SOCKET_PATH = 100
@@ -65,22 +69,26 @@ class Listed:
         name: as users type it.
         parameters: what papermill finds in the parameters cell, by name.
         seconds: how long its last run here took; None: it has not run here.
+        released: how long it took where :data:`TIMES` was measured; None: that is not known.
     """
 
     name: str
     parameters: dict[str, Any]
     seconds: float | None
+    released: float | None
 
 
 def listed() -> list[Listed]:
-    """Every notebook with its parameters and how long its last run here took, for the book or by itself."""
+    """Every notebook with its parameters and how long its last run took, here, for the book or by itself, and there."""
+    released = json.loads((root() / TIMES).read_text())["seconds"] if (root() / TIMES).is_file() else {}
     return [
-        Listed(path.stem, papermill.inspect_notebook(str(path)), _measured(path.stem))
+        Listed(path.stem, papermill.inspect_notebook(str(path)), measured(path.stem), released.get(path.stem))
         for path in sorted((root() / "notebooks").glob("*.ipynb"))
     ]
 
 
-def _measured(name: str) -> float | None:
+def measured(name: str) -> float | None:
+    """Seconds that a notebook's last run from this folder took; None: there is none."""
     runs = [path for folder in (EXECUTED, BOOKS) if (path := folder / f"{name}.ipynb").exists()]
     if not runs:
         return None

@@ -45,8 +45,9 @@ def run(options: argparse.Namespace) -> None:
 
 def described(notebook: "Listed") -> str:
     """A notebook and its parameters, a line each: name, type, default, meaning."""
-    took = "not run here yet" if notebook.seconds is None else f"{notebook.seconds:.0f} s when last run here"
-    lines = [f"{notebook.name} ({took})"]
+    times = {"when last run here": notebook.seconds, "as released": notebook.released}
+    took = ", ".join(f"{seconds:.0f} s {when}" for when, seconds in times.items() if seconds is not None)
+    lines = [f"{notebook.name} ({took or 'not run here yet'})"]
     lines += [
         f"  {name:<16} {found['inferred_type_name']:<6} {found['default']:<38} {found['help']}"
         for name, found in notebook.parameters.items()

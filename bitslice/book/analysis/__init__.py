@@ -7,6 +7,7 @@ from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, saving
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.remedies import (
     ADAPTATIONS,
+    FOUND,
     KEPT,
     REMEDIES,
     WITHOUT,
@@ -14,6 +15,7 @@ from bitslice.book.analysis.remedies import (
     adc_finding,
     below_quantized,
     by_remedy,
+    worth_finding,
 )
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
@@ -43,6 +45,7 @@ from bitslice.book.analysis.simulated import (
 __all__ = [
     "ADAPTATIONS",
     "CLAIMED_BITS",
+    "FOUND",
     "GIVEN_UP",
     "KEPT",
     "NEARLY",
@@ -96,4 +99,5 @@ __all__ = [
     "swept",
     "tolerated",
     "verdict",
+    "worth_finding",
 ]

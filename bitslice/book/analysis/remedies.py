@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.adaptation import CLAIMED, LEVELS, PLAIN, Adaptation
+from bitslice.lab.adaptation import CLAIMED, LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report
 from bitslice.lab.words import Method
@@ -23,11 +23,15 @@ REMEDIES = {
 """Kinds of report, by their folder, with what was done for small ADCs; from the second on rows are spread, and where
 levels were found batch norm was estimated again too."""
 
+FOUND = "Levels found, trained through"
+"""Title of what leaves sparsity the least to do."""
+
 ADAPTATIONS = {
     "Trained through, rows in order": Adaptation(RowOrder.CONSECUTIVE),
     "Trained through": PLAIN,
     "2 bits of headroom, trained through": Adaptation(headroom=2),
-    "Levels found, trained through": LEVELS,
+    FOUND: LEVELS,
+    "Levels found, trained through for 10 epochs": LONGER,
 }
 """How networks were adapted to their ADCs; but for the first, rows are spread."""
 
@@ -110,3 +114,34 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
     whole, fewer = closest(headroom=False), closest(headroom=True)
     found = [f"with B3 in use {whole}" if whole else "", f"with weights of fewer bits {fewer}" if fewer else ""]
     return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was trained through the claimed ADCs'}."
+
+
+def worth_finding(experiment: str, methods: ByMethod) -> str | None:
+    """In words: whether the network with the fewest set cells is the most accurate one, once each was trained through
+    levels that were found for it.
+
+    Args:
+        experiment: its title.
+        methods: runs adapted so, by method, one a seed.
+
+    Returns:
+        None where there are fewer than two networks to compare.
+    """
+    titles = {method.value: method.title for method in Method}
+    shares = {m: spread(runs, lambda run: run.mean_density) for m, runs in methods.items() if runs}
+    ends = {m: spread(methods[m], lambda run: float(run.final["adc_accuracy"])) for m in shares}
+    if len(shares) < 2:
+        return None
+    order = sorted(shares, key=lambda method: shares[method].mean)
+    sparsest, best = order[0], max(order, key=lambda method: ends[method].mean)
+    listed = ", ".join(
+        f"*{titles[m]}* with {shares[m].text(1, '%')} of its cells set {ends[m].text(2, '%')} (n={ends[m].n})"
+        for m in order
+    )
+    lead = ends[best].mean - ends[sparsest].mean
+    verdict = (
+        "the sparsest ends highest"
+        if best == sparsest
+        else f"the sparsest ends {lead:.2f} points below *{titles[best]}*"
+    )
+    return f"{experiment}, levels found and trained through: {listed}; **{verdict}**."
