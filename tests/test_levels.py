@@ -120,3 +120,11 @@ def test_a_layer_that_is_never_called_keeps_what_was_asked_for() -> None:
 def test_a_network_that_is_not_quantized_is_refused() -> None:
     with pytest.raises(BitsliceError, match="needs a quantized network"):
         calibrate_adcs(nn.Linear(3, 2), torch.ones(1, 3), 3)
+
+
+def test_an_image_without_a_batch_has_the_levels_of_a_batch_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitslice.crossbar.levels.PIECE", 8)  # less than an image's products
+    torch.manual_seed(0)
+    model, x = quantize(nn.Sequential(nn.Conv2d(3, 4, 3))), torch.rand(1, 3, 6, 6)
+    calibrate(model, x)
+    assert calibrate_adcs(model, x[0], (3, 3, 3, 1)) == calibrate_adcs(model, x, (3, 3, 3, 1))

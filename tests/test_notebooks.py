@@ -140,6 +140,14 @@ def test_a_notebook_runs_with_other_parameters(small: Path) -> None:
     assert left_behind(small) == {"out/double.ipynb"}
 
 
+def test_a_notebook_whose_page_cannot_be_built_is_kept(small: Path) -> None:
+    (small / "book").mkdir()
+    (small / "_config.yml").write_text("title: [")
+    with pytest.raises(BitsliceError, match="the page of double could not be built"):
+        notebooks.run("double", {"x": "21"}, Path("out/double.ipynb"))
+    assert nbformat.read("out/double.ipynb", as_version=4).cells[2].outputs[0].text == "42.0\n"
+
+
 def test_a_notebook_of_the_checkout_runs_from_any_folder_and_writes_there(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

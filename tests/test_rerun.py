@@ -113,7 +113,7 @@ def test_links_of_a_rerun_notebook_lead_to_files(tmp_path: Path) -> None:
 
 def test_a_rerun_notebook_becomes_one_page_that_needs_no_other_file(tmp_path: Path) -> None:
     path = executed(tmp_path)
-    html = single_page.single_page(path, path, tmp_path / "figures")
+    html = single_page.single_page(path.read_text(), path, tmp_path / "figures")
     assert not re.search(r'(?:src|href)="_static', html)
     assert "Fig. 1" in html
     assert "figure.plot figcaption" in html  # the book's style

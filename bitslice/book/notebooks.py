@@ -183,7 +183,8 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> list
         The executed notebook's path, and that of its page.
 
     Raises:
-        BitsliceError: for an unknown notebook or parameter, a value of the wrong type, or a cell that fails.
+        BitsliceError: for an unknown notebook or parameter, a value of the wrong type, or a cell that fails; if the
+            page cannot be built, and then the notebook is there.
     """
     values, alone = parameters(name, given), FIGURES_VARIABLE not in os.environ
     output = output or EXECUTED / f"{name}.ipynb"
@@ -198,15 +199,16 @@ def run(name: str, given: Mapping[str, str], output: Path | None = None) -> list
                 config=settings,
             )
             fold_parameters(path)
-            html = single_page(path, output, figures_folder()) if alone and has_book() else None
+            executed = path.read_text()
             if alone:
                 relink(path, output, figures_folder())
     except DeadKernelError as error:
         raise BitsliceError(f"notebook {name} was ended: its kernel is gone") from error
     except papermill.PapermillExecutionError as error:
         raise BitsliceError(f"notebook {name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from error
-    if html is None:
+    if not (alone and has_book()):
         return [output]
+    html = single_page(executed, output, figures_folder())
     with atomic_write(output.with_suffix(".html")) as page:
         page.write_text(html)
     return [output, output.with_suffix(".html")]

@@ -76,12 +76,12 @@ def _source(name: str) -> Path:
     return root().absolute() / ("notebooks" if name.endswith(".ipynb") else "book") / name
 
 
-def single_page(path: Path, output: Path, figures: Path) -> str:
+def single_page(executed: str, output: Path, figures: Path) -> str:
     """An executed notebook as one page of HTML that looks like the book's and needs no other file.
 
     Args:
-        path: the notebook, its links as in the book.
-        output: where it will lie; the page lies beside it.
+        executed: the notebook's JSON, its links as in the book.
+        output: where it lies; the page lies beside it.
         figures: folder of its figures.
 
     Raises:
@@ -91,7 +91,7 @@ def single_page(path: Path, output: Path, figures: Path) -> str:
         folder = Path(name)
         shutil.copytree(root() / "book", folder / "book")
         shutil.copy(root() / "_config.yml", folder / "_config.yml")
-        shutil.copy(path, folder / "book" / f"{output.stem}.ipynb")
+        (folder / "book" / f"{output.stem}.ipynb").write_text(executed)
         (folder / "book" / "extra").mkdir()
         (folder / "book" / "_toc.yml").write_text(
             f"format: jb-book\nroot: {output.stem}\nchapters:\n  - file: glossary\n  - file: bibliography\n"

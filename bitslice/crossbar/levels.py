@@ -86,6 +86,8 @@ def best(mapped: MappedLayer, asked: tuple[Adc, ...], x: Tensor) -> tuple[Adc, .
     slices = [_Slice(mapped, k, adc) for k, adc in enumerate(asked)]
     sizes = [len(each.simulations) for each in slices]
     gram = torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64)
+    if mapped.layout.unfold is not None and x.dim() < mapped.layout.dimensions + 2:
+        x = x[None]  # an image without a batch
     for piece in x.split(max(1, PIECE * len(x) // max(1, mapped.layout.vectors(x) * mapped.groups * mapped.outputs))):
         products = torch.cat([each.products(piece) for each in slices])
         gram += products @ products.T
