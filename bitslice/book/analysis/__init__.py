@@ -2,6 +2,7 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
+from bitslice.book.analysis.fronts import LAWS, Way, cheapest_ways, saving_finding, ways
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
@@ -48,6 +49,7 @@ __all__ = [
     "FOUND",
     "GIVEN_UP",
     "KEPT",
+    "LAWS",
     "NEARLY",
     "REMEDIES",
     "WITHOUT",
@@ -60,6 +62,7 @@ __all__ = [
     "Simulated",
     "Spread",
     "Standing",
+    "Way",
     "accuracies",
     "adapted",
     "adapted_cost",
@@ -73,6 +76,7 @@ __all__ = [
     "by_remedy",
     "by_seed",
     "cheapest",
+    "cheapest_ways",
     "claims",
     "density_at",
     "density_ratio",
@@ -88,6 +92,7 @@ __all__ = [
     "pruned_ratio",
     "read_each",
     "released",
+    "saving_finding",
     "savings",
     "select",
     "sentences",
@@ -99,5 +104,6 @@ __all__ = [
     "swept",
     "tolerated",
     "verdict",
+    "ways",
     "worth_finding",
 ]

@@ -191,5 +191,5 @@ def _on_cost(networks: Sequence[Measured]) -> str | None:
     return (
         f"**Cost.** {lead}. In power against 8 bits: {quoted:.1f}x by the law behind the savings quoted with the "
         f"paper, {parts:.1f}x by the parts of ISAAC's ADC. Against ADCs without loss: {_range(every, 1)}x by "
-        f"{max(map(len, saved))} models."
+        f"{max(map(len, saved))} models. [What is left at equal accuracy](costs.ipynb#at-equal-accuracy)."
     )

@@ -14,7 +14,7 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import adapted_costs, levels, remedies
+from bitslice.book.tables.remedies import adapted_costs, cheapest_adcs, levels, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
@@ -27,6 +27,7 @@ __all__ = [
     "adc_settings",
     "against_pruning",
     "beside_released",
+    "cheapest_adcs",
     "claims",
     "claims_by_network",
     "claims_verified",

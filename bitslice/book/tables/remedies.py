@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bitslice.book import analysis
-from bitslice.book.analysis import ByMethod, Spread
+from bitslice.book.analysis import ByMethod, Spread, Way
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
-from bitslice.crossbar import LayerAdcs, adc_word
+from bitslice.crossbar import LayerAdcs, adc_word, setting_name
 from bitslice.crossbar.adc import adcs_of
 from bitslice.lab.records import Record
 
@@ -59,3 +59,26 @@ def adapted_costs(records: Sequence[Record], adapted: Mapping[str, ByMethod]) ->
                     }
                 )
     return rows
+
+
+def cheapest_adcs(found: Sequence[Way], quantized: float, used: bool) -> list[dict[str, Any]]:
+    """What the cheapest ADCs save that keep the accuracy, a row a method, a column a law.
+
+    Args:
+        found: what :func:`bitslice.book.analysis.cheapest_ways` gives.
+        quantized: accuracy in percent that theirs is measured by.
+        used: whether columns without a set cell are left out, also of what lossless ADCs convert.
+    """
+    return [
+        {
+            "Network": METHOD_NAMES[way.method],
+            "n": str(way.accuracy.n),
+            "ADCs": f"{setting_name(way.adcs)} ({way.how[0].lower()}{way.how[1:]})",
+            "Below *Quantized*": f"{quantized - way.accuracy.mean:.2f}",
+        }
+        | {
+            law: f"{way.saving(energy, used):.1f}x, {way.saving_lossless(energy, used):.1f}x"
+            for law, energy in analysis.LAWS.items()
+        }
+        for way in found
+    ]

@@ -1,0 +1,91 @@
+"""What small ADCs save at equal accuracy, counted by hand."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bitslice.book import analysis, tables
+from bitslice.costs import COMPONENTS
+from bitslice.lab.adaptation import CLAIMED
+from bitslice.lab.experiments import adapted
+from bitslice.lab.report import Report
+from bitslice.lab.words import Method
+from tests.test_analysis import record
+from tests.test_plots_crossbar import IDEAL, report
+
+SAR, ISAAC, FLASH = analysis.LAWS.values()
+
+
+def counted(found: Report, conversions: list[int], used: list[int], lossless: list[int]) -> Report:
+    """``found`` with two layers alike, whose slices have these counts."""
+    layer: Any = {**found.layers[0], "conversions": conversions, "conversions_of_used": used}
+    layer["slices"] = [{**layer["slices"][k], "bound_bits": bits} for k, bits in enumerate(lossless)]
+    return replace(found, layers=[layer, layer])
+
+
+REPORTS = {
+    "report": {
+        "quantized": [
+            counted(report(98, {IDEAL: 98, (5,) * 4: 97.9, (3,) * 4: 90}), [10] * 4, [10, 10, 10, 5], [7] * 4)
+        ],
+        "bl1": [counted(report(96, {IDEAL: 96, (5,) * 4: 96}), [10] * 4, [6, 4, 2, 0], [5, 4, 3, 0])],
+    },
+    "spread": {"bl1": [counted(report(96, {IDEAL: 96}), [10] * 4, [8, 6, 4, 0], [5, 4, 4, 0])]},
+}
+
+
+def ways() -> list[analysis.Way]:
+    start = record(Method.BL1, 0, None, 96, 3.0)
+    run = replace(start, config=adapted(start.config, CLAIMED), final={**start.final, "adc_accuracy": 97.75})
+    return list(analysis.ways(REPORTS, {"Trained through": {"bl1": [run]}}))
+
+
+def test_ways_are_settings_without_ideal_adcs_and_what_was_trained_through() -> None:
+    assert [(way.method, way.how, way.adcs, way.accuracy.mean) for way in ways()] == [
+        ("quantized", "As trained", (5,) * 4, 97.9),
+        ("quantized", "As trained", (3,) * 4, 90),
+        ("bl1", "As trained", (5,) * 4, 96),
+        ("bl1", "Trained through", CLAIMED, 97.75),
+    ]
+
+
+def test_savings_are_those_of_every_conversion_by_its_bits() -> None:
+    quantized, _, _, through = ways()
+    assert quantized.saving(SAR, used=False) == 32 / 20
+    assert quantized.saving(SAR, used=True) == pytest.approx(2 * 40 * 8 / (2 * 35 * 5))
+    assert quantized.saving_lossless(SAR, used=False) == 7 / 5
+    assert quantized.saving(FLASH, used=False) == 255 / 31
+    assert quantized.saving(ISAAC, used=False) == pytest.approx(COMPONENTS.energy(8) / COMPONENTS.energy(5))
+    # 3 bits in B0 to B2, 1 in B3, on the mapping of the report on spread rows
+    assert through.saving(SAR, used=False) == 32 / 10
+    assert through.saving(SAR, used=True) == pytest.approx(40 * 8 / (3 * (8 + 6 + 4)))
+    assert through.saving_lossless(SAR, used=False) == pytest.approx((5 + 4 + 4) / 10)  # an empty slice needs none
+    assert through.saving_lossless(SAR, used=True) == pytest.approx((8 * 5 + 6 * 4 + 4 * 4) / (3 * (8 + 6 + 4)))
+    assert through.saving(FLASH, used=False) == 4 * 255 / 22
+
+
+def test_the_cheapest_is_chosen_among_those_within_half_a_point_of_quantized() -> None:
+    found = analysis.cheapest_ways(ways(), 98)
+    assert [(way.method, way.adcs) for way in found] == [("quantized", (5,) * 4), ("bl1", CLAIMED)]
+    (row,) = tables.cheapest_adcs(found[1:], 98, used=False)
+    assert row == {
+        "Network": "Bit-slice L1",
+        "n": "1",
+        "ADCs": "3,3,3,1 (trained through)",
+        "Below *Quantized*": "0.25",
+        "SAR, by comparisons": "3.2x, 1.3x",
+        "ISAAC, by components": "3.4x, 1.3x",
+        "flash, by comparisons": "46.4x, 2.8x",
+    }
+    assert [way.method for way in analysis.cheapest_ways(ways(), 98.3)] == ["quantized"]
+
+
+def test_the_finding_names_every_network_and_whether_the_goal_is_met() -> None:
+    found = analysis.cheapest_ways(ways(), 98)
+    assert analysis.saving_finding({"One": found, "Other": []}).endswith(
+        "are not converted): One 3.2x (5.9x) and 1.4x (1.5x); Other none that was tried. "
+        "Savings of 10x and 3x are reached on 0 of 2 networks."
+    )
+    few = counted(found[1].reports[0], [10] * 4, [1] * 4, [8] * 4)
+    assert analysis.saving_finding({"One": [replace(found[1], reports=(few,))]}).endswith("reached on 1 of 1 networks.")
