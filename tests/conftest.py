@@ -13,6 +13,7 @@ from bitslice.lab import training
 from bitslice.lab.config import Config
 from bitslice.lab.data import DATA_SETS, Images
 from bitslice.lab.experiments import mnist
+from bitslice.lab.provenance import Provenance
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
 
@@ -36,6 +37,9 @@ def synthetic_digits(count: int, seed: int) -> Images:
         image[0, 14 * row : 14 * row + 14, 5 * column : 5 * column + 5] += 150
     return Images(pixels, labels, mean=(0.25,), std=(0.25,))
 
+
+SOURCE = Provenance(commit="0" * 40, python="3.11", torch="2", numpy="2", device="a CPU", threads=1, wall_seconds=60.0)
+"""Where results that no test asks about came from."""
 
 QUANTIZED_METHODS: tuple[Method, ...] = tuple(method for method in Method if method is not Method.FLOAT)
 

@@ -18,6 +18,7 @@ from bitslice.lab.adaptation import CLAIMED, Adaptation
 from bitslice.lab.experiments import EXPERIMENTS, adapted, mnist, run_name
 from bitslice.lab.records import Record
 from bitslice.lab.words import InputScaling, Method, Profile
+from tests.conftest import SOURCE
 
 
 def record(method: Method, seed: int, alpha: float | None, accuracy: float, density: float, top: int = 15) -> Record:
@@ -35,7 +36,7 @@ def record(method: Method, seed: int, alpha: float | None, accuracy: float, dens
         },
         after_pruning=None,
         weights={"file": f"{run_name(config)}.npz", "sha256": ""},
-        provenance={"commit": "0" * 40, "device": "a CPU", "threads": 1, "wall_seconds": 60.0 + seed},
+        provenance={**SOURCE, "wall_seconds": 60.0 + seed},
     )
 
 

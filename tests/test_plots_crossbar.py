@@ -23,6 +23,7 @@ from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize
+from tests.conftest import SOURCE
 from tests.test_analysis import record
 
 IDEAL = (None,) * 4
@@ -82,7 +83,7 @@ def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> R
         digital_accuracy=digital,
         layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],
         settings=settings,
-        provenance={},
+        provenance=SOURCE,
     )
 
 
@@ -96,7 +97,7 @@ def reports() -> dict[str, list[Report]]:
 
 
 def tolerance(ideal: float, *measured: Tolerance) -> ToleranceReport:
-    return ToleranceReport("", (8,) * 4, 1000, (Tolerance(None, None, (ideal,)), *measured), {})
+    return ToleranceReport("", (8,) * 4, 1000, (Tolerance(None, None, (ideal,)), *measured), SOURCE)
 
 
 def tolerances() -> dict[str, list[ToleranceReport]]:

@@ -25,7 +25,7 @@ from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import prune, quantize, quantized_tensors
 from bitslice.storage import export_codes, import_codes, load_arrays, save_arrays
-from tests.conftest import Trained
+from tests.conftest import SOURCE, Trained
 
 
 def convolutional_network(seed: int) -> nn.Sequential:
@@ -59,7 +59,7 @@ def saved_record(folder: Path, **changes: Any) -> Record:
         final={"accuracy": 97.65, "density": [0.5, 1.25, 2.0, 8.0], "mean_density": 2.9375},
         after_pruning=None,
         weights={"file": weights.name, "sha256": sha256(weights)},
-        provenance={"commit": None, "wall_seconds": 1.5},
+        provenance={**SOURCE, "commit": None},
     )
     records.write(record)
     return record

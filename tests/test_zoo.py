@@ -24,6 +24,7 @@ from bitslice.cli import main
 from bitslice.errors import BitsliceError
 from bitslice.lab import architectures, zoo
 from bitslice.lab.architectures import NETWORKS, Gpt, LstmClassifier, Network
+from tests.conftest import SOURCE
 
 swin = partial(SwinTransformer, [4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=10)
 SMALL: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -178,7 +179,7 @@ class TestRecord:
             seconds={"float": 0.0012, "quantized": 0.2, "ideal": 0.3, "8": 0.4},
         )
         exact = replace(entry, exact=True, rounded=0, apart=0.0, unused=0, left=())
-        rows = tables.zoo(zoo.Zoo({"net": entry, "exact": exact}, {}))
+        rows = tables.zoo(zoo.Zoo({"net": entry, "exact": exact}, SOURCE))
         assert rows[0] == {
             "Network": "Net",
             "Input": "3×32×32",

@@ -20,7 +20,7 @@ from bitslice.lab.data.download import verify_md5
 from bitslice.lab.disk import read_json
 from bitslice.lab.plans import command
 from bitslice.lab.project import found
-from bitslice.lab.provenance import provenance
+from bitslice.lab.provenance import Provenance, provenance
 from bitslice.lab.verification import IMAGES_APART, Verified, read
 
 RECORD = Path("book/verify.json")
@@ -75,7 +75,7 @@ class Table:
 
     rows: tuple[Row, ...]
     full: bool
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     @property
     def holds(self) -> bool:

@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -28,7 +27,7 @@ from bitslice.lab.checks import checked
 from bitslice.lab.data import data_folder
 from bitslice.lab.data.download import pip_download
 from bitslice.lab.disk import read_json, sha256
-from bitslice.lab.provenance import provenance
+from bitslice.lab.provenance import Provenance, provenance
 from bitslice.overview import summary
 from bitslice.quantizer import quantize, quantized_tensors
 from bitslice.slices import density
@@ -185,7 +184,7 @@ class Analysis:
     cosine: dict[str, float]
     accuracy: dict[str, float]
     kinds: list[Kind]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 def accuracy(vectors: Tensor, topics: Tensor) -> float:

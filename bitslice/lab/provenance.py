@@ -4,16 +4,35 @@ import hashlib
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import NotRequired
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict
 
 LOCK = "requirements.lock"
 
 
-def provenance(device: torch.device, threads: int, seconds: float) -> dict[str, Any]:
-    """Where a run came from: commit (``+`` marks uncommitted changes), lock, versions, device, threads, wall time."""
+class Provenance(TypedDict):
+    """Where a result came from.
+
+    ``commit`` ends in ``+`` where there were uncommitted changes; ``lock`` is the SHA-256 of the lock file, which older
+    results do not name; ``compiled`` tells of a training whether it went through ``torch.compile``.
+    """
+
+    commit: str | None
+    lock: NotRequired[str | None]
+    python: str
+    torch: str
+    numpy: str
+    device: str
+    threads: int
+    wall_seconds: float
+    compiled: NotRequired[bool]
+
+
+def provenance(device: torch.device, threads: int, seconds: float) -> Provenance:
+    """Of a result that was computed just now, in so many seconds."""
     return {
         "commit": commit(),
         "lock": lock(),

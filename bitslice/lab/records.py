@@ -23,6 +23,7 @@ from bitslice.lab.config import Config
 from bitslice.lab.disk import read_json, sha256
 from bitslice.lab.evaluation import Measured
 from bitslice.lab.project import CHECKOUT, found
+from bitslice.lab.provenance import Provenance
 from bitslice.lab.words import Method
 from bitslice.quantizer import quantize
 from bitslice.storage import export_codes, import_codes, load_arrays, save_arrays
@@ -64,7 +65,7 @@ class Record:
     final: Measured
     after_pruning: Measured | None
     weights: Weights | None
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     @property
     def accuracy(self) -> float:

@@ -37,7 +37,7 @@ from bitslice.lab.checks import checked
 from bitslice.lab.described import DescribedLayer, describe
 from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
-from bitslice.lab.provenance import provenance
+from bitslice.lab.provenance import Provenance, provenance
 from bitslice.quantizer import leave_headroom
 
 STANDARD: tuple[AdcSetting, ...] = (
@@ -112,8 +112,8 @@ class Report:
     levels_images: int | None
     digital_accuracy: float
     layers: Annotated[list[DescribedLayer], Field(min_length=1)]
-    settings: list[Setting]
-    provenance: dict[str, Any]
+    settings: Annotated[list[Setting], Field(min_length=1)]
+    provenance: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from bitslice.crossbar import AdcSetting, Crossbar, NonIdealities, deploy, map_network
 from bitslice.lab.checks import checked
 from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
-from bitslice.lab.provenance import provenance
+from bitslice.lab.provenance import Provenance, provenance
 
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "variation": (0.05, 0.1, 0.2, 0.4),
@@ -37,7 +38,7 @@ class Tolerance:
 
     kind: str | None
     strength: float | None
-    accuracies: tuple[float, ...]
+    accuracies: Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class ToleranceReport:
     network: str
     adc_bits: AdcSetting
     images: int
-    measured: tuple[Tolerance, ...]
-    provenance: dict[str, Any]
+    measured: Annotated[tuple[Tolerance, ...], Field(min_length=1)]
+    provenance: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -64,8 +65,19 @@ class ToleranceReport:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ToleranceReport":
-        """Inverse of :meth:`to_dict`."""
-        return checked(cls, values)
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: if something is missing, unknown or of another kind, or what was measured does not begin with
+                the ideal crossbar, and that alone.
+        """
+        made = checked(cls, values)
+        for at, each in enumerate(made.measured):
+            if {each.kind is None, each.strength is None} != {at == 0}:
+                raise ValueError(
+                    f"measured.{at}: kind and strength are left out of the first, the ideal crossbar, alone"
+                )
+        return made
 
     def lines(self) -> list[str]:
         """The report as text, a line a kind and strength."""

@@ -21,7 +21,7 @@ from bitslice.crossbar import deploy, map_network, recalibrate
 from bitslice.errors import BitsliceError
 from bitslice.lab.checks import checked
 from bitslice.lab.disk import read_json
-from bitslice.lab.provenance import provenance
+from bitslice.lab.provenance import Provenance, provenance
 from bitslice.overview import summary
 from bitslice.quantizer import quantize
 
@@ -77,7 +77,7 @@ class Zoo:
     """Every entry by the name of its network, and where they came from."""
 
     networks: dict[str, Entry]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
