@@ -1,6 +1,7 @@
 """A quantized network as named arrays: integer codes, one power-of-two exponent a tensor, and what stays in float."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,13 @@ def load_arrays(path: Path) -> Arrays:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            file.seek(
+                -12, os.SEEK_END
+            )  # a damaged entry can hide those behind it from zipfile, but not from this count
+            if int.from_bytes(file.read(2), "little") != len(arrays):
+                raise ValueError("arrays are missing")
+            return arrays
     except FileNotFoundError as error:
         raise BitsliceError(f"no weights at {path}") from error
     except Exception as error:  # NumPy and zipfile raise many kinds for a damaged file

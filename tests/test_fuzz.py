@@ -11,6 +11,7 @@ import json
 import math
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,6 +191,22 @@ class TestWeights:
         assert found is None or {name: a.tobytes() for name, a in found.items()} == {
             name: a.tobytes() for name, a in whole.items()
         }
+
+    def test_an_entry_that_hides_those_behind_it_is_refused(self, scratch: Path) -> None:
+        path, whole = scratch / "hidden.npz", exported()
+        np.savez_compressed(path, **whole)  # type: ignore[arg-type]
+        content = bytearray(path.read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.infolist()[-1]
+        last = content.rindex(b"PK\x01\x02")
+        before = content.rindex(b"PK\x01\x02", 0, last)
+        size = 46 + len(entry.filename) + len(entry.extra)
+        content[before + 32 : before + 34] = size.to_bytes(2, "little")  # its comment: all of the last entry
+        path.write_bytes(content)
+        with zipfile.ZipFile(path) as archive:
+            assert len(archive.namelist()) == len(whole) - 1  # zipfile does not mind
+        with pytest.raises(BitsliceError, match="is damaged: arrays are missing"):
+            load_arrays(path)
 
     @given(st.data())
     def test_in_full_precision_are_refused_or_make_a_network(self, trained: Trained, data: st.DataObject) -> None:
