@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from papermill.translators import PythonTranslator
@@ -254,6 +254,7 @@ class TestAdcs:
         found = refused(lambda: adcs(adc_setting(text)))
         assert found is None or len(found) == 4
 
+    @example([3, {"bits": None}, None, 1])
     @given(damaged([3, {"bits": 3, "step": 2}, None, 1]) | damaged({"fc": 8, "*": "3,3,3,1", "c": [3, None]}) | VALUES)
     def test_in_a_file_are_refused_or_convert(self, scratch: Path, content: Any) -> None:
         path = scratch / "adcs.json"

@@ -254,4 +254,8 @@ def to_json(setting: AdcBits | LayerAdcs) -> Any:
         return {pattern: to_json(bits) for pattern, bits in setting.items()}
     if setting is None or isinstance(setting, int):
         return setting
-    return [{k: v for k, v in asdict(adc).items() if v is not None} if isinstance(adc, Adc) else adc for adc in setting]
+
+    def one(adc: Adc) -> dict[str, int | None]:
+        return {name: value for name, value in asdict(adc).items() if name != "threshold" or value is not None}
+
+    return [one(adc) if isinstance(adc, Adc) else adc for adc in setting]
