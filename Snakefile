@@ -7,8 +7,9 @@ from bitslice.book.folders import FORMATS
 from bitslice.book.sources import closure, notebook_sources
 from bitslice.crossbar import RowOrder, adc_word
 from bitslice.lab import records, sweep
+from bitslice.lab.adaptation import PLAIN
 from bitslice.lab.data import DATA_SETS
-from bitslice.lab.experiments import EXPERIMENTS, run_name
+from bitslice.lab.experiments import EXPERIMENTS, adaptation, run_name
 from bitslice.lab.plans import options, planned
 from bitslice.lab.words import Method, Profile
 
@@ -83,7 +84,11 @@ SIMULATIONS = {
 def simulation(wildcards):
     """Command line of a simulation; remedies are tried on the first 1,000 test images of CIFAR-10."""
     words = [SIMULATIONS[wildcards.kind]]
-    if wildcards.kind != "tolerance":
+    if wildcards.kind == "tolerance":
+        adapt = records.read(Path("results", wildcards.experiment, f"{wildcards.name}.json")).config.adapt
+        if adapt:
+            words.append(f"--adc-bits {','.join(map(adc_word, adapt.adc_bits))} --row-order {adapt.row_order.value}")
+    else:
         words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
         if wildcards.experiment != "mnist":
             if wildcards.kind == "levels":  # with batch normalization
@@ -98,7 +103,7 @@ def simulated(kind):
 
     Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings,
     calibrated what has batch normalization; what cells may lack for networks on MNIST that were fine-tuned at default
-    settings, of three seeds.
+    settings, of three seeds, and for these after they were trained through ADCs.
     """
     for run in records.read_all():
         config, adapt = run.config, run.config.adapt
@@ -107,7 +112,8 @@ def simulated(kind):
         if kind == "report":
             wanted = order is RowOrder.CONSECUTIVE
         elif kind == "tolerance":
-            wanted = default and config.experiment == "mnist" and config.method.finetunes and config.seed < 3
+            wanted = config.experiment == "mnist" and config.method.finetunes and config.seed < 3
+            wanted = wanted and (default or adaptation(config) == PLAIN)
         elif kind.endswith("calibrated"):
             wanted = default and config.experiment != "mnist"
         else:

@@ -17,6 +17,7 @@ from bitslice.book.plots import crossbar
 from bitslice.crossbar import BitlineSums, Crossbar, map_network
 from bitslice.errors import BitsliceError
 from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
+from bitslice.lab.described import describe_geometry
 from bitslice.lab.experiments import EXPERIMENTS, adapted
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, Setting
@@ -97,7 +98,9 @@ def reports() -> dict[str, list[Report]]:
 
 
 def tolerance(ideal: float, *measured: Tolerance) -> ToleranceReport:
-    return ToleranceReport("", (8,) * 4, 1000, (Tolerance(None, None, (ideal,)), *measured), SOURCE)
+    return ToleranceReport(
+        "", describe_geometry(Crossbar()), (8,) * 4, 1000, (Tolerance(None, None, (ideal,)), *measured), SOURCE
+    )
 
 
 def tolerances() -> dict[str, list[ToleranceReport]]:

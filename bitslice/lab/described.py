@@ -1,11 +1,14 @@
-"""A layer on crossbars as plain values, the form in which reports keep it."""
+"""A crossbar, and a layer on it, as plain values, the form in which reports keep them."""
 
-from typing import NotRequired
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NotRequired
 
 import torch
 from typing_extensions import TypedDict
 
-from bitslice.crossbar import BitlineSums, LayerSums, MappedLayer
+from bitslice.crossbar import BitlineSums, Crossbar, LayerSums, MappedLayer, RowOrder, SignedInputs
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 """Shares of all conversions for which a report names the sum that they do not exceed."""
@@ -43,6 +46,18 @@ class DescribedLayer(TypedDict):
     slices: list[DescribedSums]
     tile_bounds: list[list[list[int]]]
     tile_observed: list[list[list[int]]]
+
+
+def describe_geometry(crossbar: Crossbar) -> dict[str, Any]:
+    """A crossbar's geometry as plain values."""
+    return {name: v.value if isinstance(v, enum.Enum) else v for name, v in asdict(crossbar).items()}
+
+
+def geometry(values: Mapping[str, Any]) -> Crossbar:
+    """Inverse of :func:`describe_geometry`; what is missing is as a default crossbar has it."""
+    whole = {**describe_geometry(Crossbar()), **values}
+    order, signed = RowOrder(whole["row_order"]), SignedInputs(whole["signed_inputs"])
+    return Crossbar(**{**whole, "row_order": order, "signed_inputs": signed})
 
 
 def describe_sums(sums: BitlineSums) -> DescribedSums:

@@ -1,7 +1,6 @@
 """Everything a crossbar makes of a network: mapping, bitline sums, and accuracy and cost of every ADC setting."""
 
 import copy
-import enum
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +33,7 @@ from bitslice.crossbar import (
 from bitslice.crossbar.adc import adcs_of, from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.lab.checks import checked
-from bitslice.lab.described import DescribedLayer, describe
+from bitslice.lab.described import DescribedLayer, describe, describe_geometry
 from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import Provenance, provenance
@@ -285,7 +284,7 @@ def report(
         )
     return Report(
         network=network,
-        crossbar={k: v.value if isinstance(v, enum.Enum) else v for k, v in asdict(crossbar).items()},
+        crossbar=describe_geometry(crossbar),
         cost_model=adc.title,
         images=len(images),
         observed_images=observed_images,

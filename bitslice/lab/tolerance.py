@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, PlainValidator
 from torch import Tensor, nn
 
-from bitslice.crossbar import AdcSetting, Crossbar, NonIdealities, deploy, map_network
+from bitslice.crossbar import AdcChoice, Crossbar, NonIdealities, deploy, map_network
+from bitslice.crossbar.adc import from_json, to_json
 from bitslice.lab.checks import checked
+from bitslice.lab.described import describe_geometry, geometry
 from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import Provenance, provenance
@@ -47,6 +49,7 @@ class ToleranceReport:
 
     Attributes:
         network: what was mapped, in words.
+        crossbar: its geometry, as plain values.
         adc_bits: ADC per slice, B0 first.
         images: how many were classified.
         measured: one a kind and strength, the ideal crossbar first.
@@ -54,24 +57,25 @@ class ToleranceReport:
     """
 
     network: str
-    adc_bits: AdcSetting
+    crossbar: dict[str, Any]
+    adc_bits: Annotated[AdcChoice, PlainValidator(from_json)]
     images: int
     measured: Annotated[tuple[Tolerance, ...], Field(min_length=1)]
     provenance: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "adc_bits": to_json(self.adc_bits)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ToleranceReport":
-        """Inverse of :meth:`to_dict`.
+        """Inverse of :meth:`to_dict`; reports older than the geometry are of a default crossbar.
 
         Raises:
             ValueError: if something is missing, unknown or of another kind, or what was measured does not begin with
                 the ideal crossbar, and that alone.
         """
-        made = checked(cls, values)
+        made = checked(cls, {**values, "crossbar": describe_geometry(geometry(values.get("crossbar", {})))})
         for at, each in enumerate(made.measured):
             if {each.kind is None, each.strength is None} != {at == 0}:
                 raise ValueError(
@@ -104,7 +108,7 @@ def tolerance(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    adc_bits: AdcSetting = (8, 8, 8, 8),
+    adc_bits: AdcChoice = (8, 8, 8, 8),
     seeds: int = 3,
     strengths: Mapping[str, Sequence[float]] = STRENGTHS,
     crossbar: Crossbar | None = None,
@@ -127,6 +131,7 @@ def tolerance(
         say: called with a line of progress now and then.
     """
     started = time.monotonic()
+    crossbar = crossbar or Crossbar()
     mapped = map_network(model, images[:batch], crossbar)
     batches = list(zip(images.split(batch), labels.split(batch), strict=True))
 
@@ -141,4 +146,4 @@ def tolerance(
             found.append(Tolerance(kind, value, chips))
             say(f"{kind} {value:g}: {_percent(found[-1])}")
     source = provenance(images.device, torch.get_num_threads(), time.monotonic() - started)
-    return ToleranceReport(network, adc_bits, len(images), tuple(found), source)
+    return ToleranceReport(network, describe_geometry(crossbar), adc_bits, len(images), tuple(found), source)

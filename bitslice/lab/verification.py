@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bitslice.costs import ADC_MODELS, anchored
-from bitslice.crossbar import AdcChoice, Crossbar, RowOrder, SignedInputs
+from bitslice.crossbar import AdcChoice
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, report, tolerance
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.data import DATA_SETS
+from bitslice.lab.described import geometry
 from bitslice.lab.disk import read_json
 from bitslice.lab.subjects import network_and_images, training_images
 from bitslice.lab.words import Method
@@ -185,8 +186,6 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
     released = report.read(path)
     settings = _chosen([setting.adc_bits for setting in released.settings], full)
     model, images, labels = network_and_images(released.network, released.images)
-    geometry = {**released.crossbar, "row_order": RowOrder(released.crossbar["row_order"])}
-    geometry["signed_inputs"] = SignedInputs(geometry["signed_inputs"])
     calibration, shown = (
         None if count is None else training_images(released.network, count)
         for count in (released.calibration_images, released.levels_images)
@@ -197,7 +196,7 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
         labels,
         settings,
         next(adc for adc in map(anchored, ADC_MODELS.values()) if adc.title == released.cost_model),
-        Crossbar(**geometry),
+        geometry(released.crossbar),
         released.observed_images,
         released.headroom,
         calibration,
@@ -246,7 +245,8 @@ def of_tolerance(path: Path, full: bool) -> Iterator[Check]:
     }
     model, images, labels = network_and_images(released.network, released.images)
     chips = max(len(m.accuracies) for m in released.measured)
-    found = tolerance.tolerance(model, images, labels, released.adc_bits, chips, wanted)
+    crossbar = geometry(released.crossbar)
+    found = tolerance.tolerance(model, images, labels, released.adc_bits, chips, wanted, crossbar)
     again = {(m.kind, m.strength): m.accuracies for m in found.measured}
     before = {(m.kind, m.strength): m.accuracies for m in released.measured if (m.kind, m.strength) in again}
     apart = points(len(images))
