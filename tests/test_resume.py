@@ -80,8 +80,7 @@ def test_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, kills: int) -> 
     train(killed)
     assert fields(killed / "bl1-s0.json") == fields(straight / "bl1-s0.json")
     assert fields(killed / "quantized-s0.json") == fields(straight / "quantized-s0.json")
-    left = {path.name for path in killed.iterdir() if not path.name.startswith(".")}
-    assert left == {path.name for path in straight.iterdir()}
+    assert {path.name for path in killed.iterdir()} == {path.name for path in straight.iterdir()}
 
 
 def test_checkpoint_of_another_configuration_is_refused_and_kept(
