@@ -55,7 +55,7 @@ NOTEBOOKS = {
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
     "own": dict(figures=[], live=False, records=["book/zoo.json", "book/minilm.json"])
-    | on_cifar10(" -p steps 4 -p finetune_steps 2"),
+    | on_cifar10(" -p float_steps 4 -p finetune_steps 2"),
     "status": dict(figures=[], live=True, records=list(map(str, Path("book").glob("verify.json")))),
 }
 # What the reader sets for the whole book, by notebook; their values come last, and so count.

@@ -45,6 +45,20 @@ def test_every_parameter_is_typed_and_explained(path: Path) -> None:
         assert len(parameter["help"]) > 10
 
 
+SHARED = {"adc_bits", "cell_bits", "columns", "dac_bits", "experiment", "images", "layer", "live", "profile"}
+SHARED |= {"record", "reports", "results", "rows", "run"}
+"""Parameters that several notebooks have. One file sets them for a whole book, so a name means one thing everywhere."""
+
+
+def test_a_name_that_notebooks_share_means_the_same_to_each() -> None:
+    known = {each.name: each.parameters for each in notebooks.listed()}
+    names = [name for parameters in known.values() for name in parameters]
+    assert {name for name in names if names.count(name) > 1} == SHARED
+    for name in SHARED - {"adc_bits", "images"}:  # as many bits, and as many images, as a page has time for
+        defaults = {parameters[name]["default"] for parameters in known.values() if name in parameters}
+        assert len(defaults) == 1 or name in {"experiment", "live"}, name
+
+
 def test_pages_on_one_data_set_differ_in_what_they_say_of_the_network_alone() -> None:
     resnet20, vgg11 = (json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text()) for name in ("resnet20", "vgg11"))
     differing = [place for place, pair in enumerate(zip(resnet20["cells"], vgg11["cells"], strict=True)) if ne(*pair)]
