@@ -344,7 +344,7 @@ def test_the_book_in_a_browser(browser: Browser, address: str) -> None:
                     problems.append(f"{name} at {width}: a figure is not visible: {box}")
                 elif figure.evaluate(CUT):
                     problems.append(f"{name} at {width}: a figure is cut off: {box}")
-                if figure.evaluate(SCALE) < 0.75:
+                if figure.evaluate(SCALE) < 0.7:
                     problems.append(f"{name} at {width}: a figure has letters that cannot be read")
             cut = page.evaluate(CUT_OFF)
             if cut:
