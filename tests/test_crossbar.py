@@ -340,16 +340,15 @@ class TestRefusals:
             (lambda: Crossbar(cell_bits=9), "cells and DACs have at most 8 bits, not 9"),
             (lambda: Adc(0), "an ADC has between 1 and 16 bits, not 0"),
             (lambda: Adc(-3), "an ADC has between 1 and 16 bits, not -3"),
-            (lambda: Adc(3, 0), "the step of an ADC must be at least 1 cell level, not 0"),
+            (lambda: Adc(3, 2**25), "the step of an ADC lies between 1 cell level and 16777216, not 33554432"),
+            (lambda: Adc(1, 1, 2**24 + 1), "the threshold of an ADC lies between 1 and 16777216, not 16777217"),
+            (lambda: Adc(3, 0), "the step of an ADC lies between 1 cell level and 16777216, not 0"),
             (lambda: Adc(None, 2), "an ideal ADC has no step and no threshold: give it a resolution"),
             (lambda: Adc(None, 1, 1), "an ideal ADC has no step and no threshold: give it a resolution"),
-            (
-                lambda: Adc(1, 4, 0),
-                "the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of 4, not 0",
-            ),
+            (lambda: Adc(1, 4, 0), "the threshold of an ADC lies between 1 and 16777216, not 0"),
             (
                 lambda: Adc(3, 4, 2.5),  # type: ignore[arg-type]
-                "the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of 4, not 2.5",
+                "the threshold of an ADC lies between 1 and its step of 4, not 2.5",
             ),
             *(
                 (

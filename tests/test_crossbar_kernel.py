@@ -111,7 +111,7 @@ def test_adcs(bits: int, step: int) -> None:
 @pytest.mark.parametrize("bits", [1, 3])
 def test_thresholds(bits: int, step: int, threshold: int) -> None:
     if bits > 1 and threshold > step:
-        with pytest.raises(BitsliceError, match=f"within its step of {step}, not {threshold}"):
+        with pytest.raises(BitsliceError, match=f"its step of {step}, not {threshold}"):
             Adc(bits, step, threshold)
         return
     case = linear(144, adc=Adc(bits, step, threshold))
@@ -278,8 +278,6 @@ def test_matrices_that_do_not_fit_are_refused() -> None:
         Counters(case.weights, case.everything[1:], case.adcs, case.crossbar, 8)
     with pytest.raises(BitsliceError, match="at most 65535 rows, not 65536"):
         Counters(torch.ones(65536, 1, dtype=torch.int32), case.everything, case.adcs, Crossbar(rows=10**6), 8)
-    with pytest.raises(BitsliceError, match="an ADC's step takes 40 bits; counters have 32"):
-        linear(10, adc=Adc(1, step=2**40)).counters()
     with pytest.raises(BitsliceError, match="steps that are powers of two, not 3"):
         linear(10, adc=Adc(1, step=3)).counters()
     with pytest.raises(BitsliceError, match="code 256 does not fit 8 bits"):

@@ -255,6 +255,7 @@ class TestAdcs:
         assert found is None or len(found) == 4
 
     @example([3, {"bits": None}, None, 1])
+    @example([3, {"bits": 3, "step": 10**300}, None, 1])
     @given(damaged([3, {"bits": 3, "step": 2}, None, 1]) | damaged({"fc": 8, "*": "3,3,3,1", "c": [3, None]}) | VALUES)
     def test_in_a_file_are_refused_or_convert(self, scratch: Path, content: Any) -> None:
         path = scratch / "adcs.json"

@@ -1,6 +1,5 @@
 """The ADCs at the bitlines: what they make of a sum, and how a choice of them is written."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,9 @@ import torch
 from torch import Tensor
 
 from bitslice.errors import BitsliceError
+
+LARGEST = 2**24
+"""No step or threshold is larger, since no bitline sum is: up to there float32 holds every integer."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,14 @@ class Adc:
     def __post_init__(self) -> None:
         if self.bits is not None and not (isinstance(self.bits, Integral) and 1 <= self.bits <= 16):
             raise BitsliceError(f"an ADC has between 1 and 16 bits, not {self.bits}")
-        if not isinstance(self.step, Integral) or self.step < 1:
-            raise BitsliceError(f"the step of an ADC must be at least 1 cell level, not {self.step}")
+        if not isinstance(self.step, Integral) or not 1 <= self.step <= LARGEST:
+            raise BitsliceError(f"the step of an ADC lies between 1 cell level and {LARGEST}, not {self.step}")
         if self.bits is None and (self.step > 1 or self.threshold is not None):
             raise BitsliceError("an ideal ADC has no step and no threshold: give it a resolution")
-        largest = math.inf if self.bits == 1 else self.step
+        largest = LARGEST if self.bits == 1 else self.step
         if self.threshold is not None and not (isinstance(self.threshold, Integral) and 1 <= self.threshold <= largest):
-            raise BitsliceError(
-                f"the threshold of an ADC must be at least 1 and, but for 1 bit, within its step of {self.step}, "
-                f"not {self.threshold}"
-            )
+            limit = f"{largest}" if self.bits == 1 else f"its step of {largest}"
+            raise BitsliceError(f"the threshold of an ADC lies between 1 and {limit}, not {self.threshold}")
         if self.threshold == (self.step + 1) // 2:  # one way to say it
             object.__setattr__(self, "threshold", None)
 

@@ -17,10 +17,6 @@ from bitslice.slices import magnitudes, slice_count
 CHUNK = 16
 """Bytes that the kernel copies at a time, so that it may read beyond the last code; ``CHUNK`` of ``crossbar.h``."""
 
-COUNTER_BITS = 32
-"""Planes of its widest counter; ``SUM_BITS`` of ``crossbar.h``."""
-
-
 LARGEST_COUNTED = 65535
 """Largest sum of its statistics: two bytes."""
 
@@ -124,8 +120,6 @@ class Counters:
         bounds[tuple(torch.from_numpy(self.jobs).long().T)] = torch.from_numpy(sums) * crossbar.largest_digit
         planes = [counter_planes(int(bounds[..., k].max()), adc) for k, adc in enumerate(adcs)]
         self.planes = dict(zip(("kept", "dropped", "start", "place"), np.array(planes, np.int64).T.copy(), strict=True))
-        if (widest := max(self.planes["kept"].max(), self.planes["place"].max())) > COUNTER_BITS:
-            raise BitsliceError(f"an ADC's step takes {widest} bits; counters have {COUNTER_BITS}")
         converted = torch.stack([adc.convert(bounds[..., k]) for k, adc in enumerate(adcs)], dim=3)
         weighted = converted << crossbar.cell_bits * torch.arange(len(adcs))
         self.largest = int(weighted.sum(dim=(1, 3)).max())
