@@ -57,7 +57,13 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(goal: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bitslice.book.engine", "--cores", "1", "--keep-going", "--", goal]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # tests in the background of a shell inherit that it is ignored
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_line_a_job_and_of_failures_the_reason_and_where_the_rest_is() -> None:
