@@ -57,9 +57,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(goal: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bitslice.book.engine", "--cores", "1", "--keep-going", "--", goal]
-    before = signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # tests in the background of a shell inherit that it is ignored
+    # Tests in the background of a shell inherit that it is ignored.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
