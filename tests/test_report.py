@@ -166,6 +166,11 @@ class TestReport:
         assert read(path) == found
         assert found.provenance["threads"] == torch.get_num_threads()
 
+    def test_a_report_older_than_row_orders_is_of_consecutive_rows(self, found: Report) -> None:
+        values = found.to_dict()
+        assert values["crossbar"].pop("row_order") == "consecutive"
+        assert Report.from_dict(values) == found
+
     def test_text_names_every_layer_and_setting(self, found: Report) -> None:
         text = "\n".join(found.lines())
         for words in ("example: 60 images, 95.00%", "\n2,2,2,1 ", "\nideal ", "uJ", "Saberi"):

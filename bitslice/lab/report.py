@@ -20,7 +20,6 @@ from bitslice.crossbar import (
     LayerAdcs,
     LayerSums,
     MappedLayer,
-    RowOrder,
     bitline_sums,
     calibrate_adcs,
     deploy,
@@ -33,7 +32,7 @@ from bitslice.crossbar import (
 from bitslice.crossbar.adc import adcs_of, from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.lab.checks import checked
-from bitslice.lab.described import DescribedLayer, describe, describe_geometry
+from bitslice.lab.described import DescribedLayer, describe, describe_geometry, geometry
 from bitslice.lab.disk import read_json
 from bitslice.lab.evaluation import percent_correct
 from bitslice.lab.provenance import Provenance, provenance
@@ -125,9 +124,8 @@ class Report:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
         """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
-        crossbar = {"row_order": RowOrder.CONSECUTIVE.value, **values["crossbar"]}
         absent = {"headroom": 0, "calibration_images": None, "levels_images": None}
-        return checked(cls, {**absent, **values, "crossbar": crossbar})
+        return checked(cls, {**absent, **values, "crossbar": describe_geometry(geometry(values["crossbar"]))})
 
     def lines(self) -> list[str]:
         """The report as text: a line a layer, then one a setting."""
