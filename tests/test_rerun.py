@@ -37,6 +37,14 @@ def test_the_last_run_here_is_measured(tmp_path: Path, monkeypatch: pytest.Monke
     assert {each.name: each.seconds for each in notebooks.listed()}["adc"] == 12.5
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"seconds": {"adc": null}}'])
+def test_damaged_times_are_one_clear_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "times.json").write_text(text)
+    monkeypatch.setattr(notebooks, "TIMES", tmp_path / "times.json")
+    with pytest.raises(BitsliceError, match=r"times\.json is not a record of notebooks' times: "):
+        notebooks.listed()
+
+
 def test_without_a_name_one_line_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["notebook"]) == 2
     assert "--list" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """Running the project's notebooks with other parameters; unlike papermill alone, what does not fit is refused."""
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from bitslice.book.folders import FIGURES_VARIABLE, figures_folder, kept_in_plac
 from bitslice.book.single_page import has_book, relink, single_page
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
+from bitslice.lab.disk import read_json
 from bitslice.lab.names import by_name
 from bitslice.lab.project import root
 
@@ -79,15 +79,24 @@ class Listed:
 
 
 def listed() -> list[Listed]:
-    """Every notebook with its parameters and how long its last run took, here, for the book or by itself, and there."""
-    released = json.loads((root() / TIMES).read_text())["seconds"] if (root() / TIMES).is_file() else {}
+    """Every notebook with its parameters and how long its last run took, here, for the book or by itself, and there.
+
+    Raises:
+        BitsliceError: if :data:`TIMES` is damaged.
+    """
+    times = root() / TIMES
+    released = read_json(times, "record of notebooks' times", _seconds) if times.is_file() else {}
     return [
-        Listed(path.stem, papermill.inspect_notebook(str(path)), measured(path.stem), released.get(path.stem))
+        Listed(path.stem, papermill.inspect_notebook(str(path)), _measured(path.stem), released.get(path.stem))
         for path in sorted((root() / "notebooks").glob("*.ipynb"))
     ]
 
 
-def measured(name: str) -> float | None:
+def _seconds(read: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(took) for name, took in read["seconds"].items()}
+
+
+def _measured(name: str) -> float | None:
     """Seconds that a notebook's last run from this folder took; None: there is none."""
     runs = [path for folder in (EXECUTED, BOOKS) if (path := folder / f"{name}.ipynb").exists()]
     if not runs:
