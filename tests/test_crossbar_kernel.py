@@ -11,8 +11,9 @@ from torch import Tensor
 
 from bitslice import native
 from bitslice.crossbar import Adc, Crossbar, RowOrder, Unfold
+from bitslice.crossbar.adc import LARGEST
 from bitslice.crossbar.drive import digits
-from bitslice.crossbar.kernel import Counters, row_lists
+from bitslice.crossbar.kernel import Counters, counter_planes, row_lists
 from bitslice.crossbar.reference import naive
 from bitslice.errors import BitsliceError
 from bitslice.native import Level
@@ -282,6 +283,15 @@ def test_matrices_that_do_not_fit_are_refused() -> None:
         linear(10, adc=Adc(1, step=3)).counters()
     with pytest.raises(BitsliceError, match="code 256 does not fit 8 bits"):
         Counters(torch.full((10, 4), -256, dtype=torch.int32), case.everything, case.adcs, case.crossbar, 8)
+
+
+def test_a_counter_has_at_most_the_planes_of_the_kernel() -> None:
+    edges = (1, 2, LARGEST // 2, LARGEST)
+    found = [Adc(bits, step, threshold) for bits in range(2, 17) for step in edges for threshold in {1, step}]
+    found += [Adc(1, step, threshold) for step in edges for threshold in (*edges, LARGEST // 2 + 1)]
+    sums = 65535 * (2**8 - 1) * Crossbar(dac_bits=8).largest_digit
+    planes = [counter_planes(sums, adc)[0] for adc in (Adc(None), *found)]
+    assert max(planes) == 32  # SUM_BITS of crossbar.h
 
 
 @pytest.mark.parametrize("cell_bits", [1, 2, 4, 8])
