@@ -9,6 +9,7 @@ from bitslice.crossbar import RowOrder, adc_word
 from bitslice.lab import records, sweep
 from bitslice.lab.adaptation import PLAIN
 from bitslice.lab.data import DATA_SETS
+from bitslice.lab.disk import read_json
 from bitslice.lab.experiments import EXPERIMENTS, adaptation, run_name
 from bitslice.lab.plans import options, planned
 from bitslice.lab.words import Method, Profile
@@ -133,8 +134,8 @@ def verified(full):
 
 
 def verified_files(paths):
-    """What the numbers of released files rest on: these, and the network of each."""
-    networks = [Path("results", *Path(path).parts[-2:]) for path in paths]
+    """What the numbers of released files rest on: these, and the networks that reports name."""
+    networks = [Path(read_json(Path(path), "JSON object", dict).get("network", path)) for path in paths]
     weights = [network.with_suffix(".npz") for network in networks]
     return sorted({*paths, *map(str, networks), *(str(path) for path in weights if path.exists())})
 
