@@ -72,7 +72,7 @@ def adc_training(network: str, released: str, runs: int) -> dict[str, float]:
         runs: pairs.
     """
     record = records.read(Path(released))
-    config, crossbar = adapted(record.config, CLAIMED, LEVELS), Crossbar(row_order=RowOrder.SPREAD)
+    config, crossbar = adapted(record.config, LEVELS), Crossbar(row_order=RowOrder.SPREAD)
     stage, model = config.adapt, record.network()
     assert stage is not None
     images = DATA_SETS[config.data](True).first(stage.batch_size)

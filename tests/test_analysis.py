@@ -14,7 +14,7 @@ from bitslice.book.figures import EXPERIMENT_NAMES
 from bitslice.costs.models import SABERI
 from bitslice.crossbar import BitlineSums, RowOrder
 from bitslice.errors import BitsliceError
-from bitslice.lab.adaptation import CLAIMED, Adaptation
+from bitslice.lab.adaptation import Adaptation
 from bitslice.lab.experiments import EXPERIMENTS, adapted, mnist, run_name
 from bitslice.lab.records import Record
 from bitslice.lab.words import InputScaling, Method, Profile
@@ -71,20 +71,20 @@ def test_runs_adapted_to_adcs_stand_apart_and_cost_what_they_lose_against_their_
     def after(start: Record, accuracy: float, order: RowOrder = RowOrder.SPREAD) -> Record:
         return replace(
             start,
-            config=adapted(start.config, CLAIMED, Adaptation(order)),
+            config=adapted(start.config, Adaptation(row_order=order)),
             final={**start.final, "adc_accuracy": accuracy},
         )
 
     spread_rows = [after(plain[1], 98.0), after(plain[0], 97.3), after(other, 97.0)]
     consecutive = after(plain[0], 95.0, RowOrder.CONSECUTIVE)
-    wider = replace(plain[0], config=adapted(plain[0].config, (4, 4, 4, 2)))
-    roomy = replace(plain[0], config=adapted(plain[0].config, CLAIMED, Adaptation(headroom=2)))
+    wider = replace(plain[0], config=adapted(plain[0].config, Adaptation((4, 4, 4, 2))))
+    roomy = replace(plain[0], config=adapted(plain[0].config, Adaptation(headroom=2)))
     every = [*plain, other, *spread_rows, consecutive, wider, roomy]
     assert analysis.select(every, "mnist", Method.BL1) == plain
     found = analysis.adapted(every, "mnist")
     assert found == {"pruned": [spread_rows[2]], "bl1": [spread_rows[1], spread_rows[0]]}
-    assert analysis.adapted(every, "mnist", Adaptation(RowOrder.CONSECUTIVE)) == {"bl1": [consecutive]}
-    assert analysis.adapted(every, "mnist", adc_bits=(4, 4, 4, 2)) == {"bl1": [wider]}
+    assert analysis.adapted(every, "mnist", Adaptation(row_order=RowOrder.CONSECUTIVE)) == {"bl1": [consecutive]}
+    assert analysis.adapted(every, "mnist", Adaptation((4, 4, 4, 2))) == {"bl1": [wider]}
     assert analysis.adapted(every, "mnist", Adaptation(headroom=2)) == {"bl1": [roomy]}
     assert analysis.adapted(every, "cifar10-resnet20") == {}
     cost = analysis.adapted_cost(every, found["bl1"])

@@ -198,37 +198,40 @@ def test_what_cannot_be_simulated_is_refused(build: object, bits: AdcBits, cross
 
 
 def example(method: Method = Method.BL1, order: RowOrder = RowOrder.SPREAD) -> Config:
-    return adapted(small(method), CLAIMED, Adaptation(order))
+    return adapted(small(method), Adaptation(row_order=order))
 
 
 class TestConfiguration:
     def test_name_tells_the_adcs_and_the_row_order(self) -> None:
         assert run_name(example()) == "bl1-adc3.3.3.1-spread-s0"
         assert run_name(example(order=RowOrder.CONSECUTIVE)) == "bl1-adc3.3.3.1-s0"
-        assert run_name(adapted(small(Method.L1, 2, 3.0), (None, 4, 4, 10))) == "l1-a3-adcideal.4.4.10-spread-s2"
         assert (
-            run_name(adapted(small(Method.BL1), (Adc(3, 2), 3, 3, 1), Adaptation(headroom=2)))
+            run_name(adapted(small(Method.L1, 2, 3.0), Adaptation((None, 4, 4, 10))))
+            == "l1-a3-adcideal.4.4.10-spread-s2"
+        )
+        assert (
+            run_name(adapted(small(Method.BL1), Adaptation((Adc(3, 2), 3, 3, 1), headroom=2)))
             == "bl1-adc3x2.3.3.1-spread-h2-s0"
         )
-        assert run_name(adapted(small(Method.BL1), CLAIMED, LONGER)) == "bl1-adc3.3.3.1-spread-levels-e10-s0"
+        assert run_name(adapted(small(Method.BL1), LONGER)) == "bl1-adc3.3.3.1-spread-levels-e10-s0"
 
     def test_epochs_are_the_profile_s_unless_they_are_named(self) -> None:
         def epochs(profile: Profile, how: Adaptation) -> int:
-            stage = adapted(EXPERIMENTS["cifar10-resnet20"](Method.L1, profile), CLAIMED, how).adapt
+            stage = adapted(EXPERIMENTS["cifar10-resnet20"](Method.L1, profile), how).adapt
             assert stage is not None
             return stage.epochs
 
         assert [epochs(Profile.CPU, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS, LONGER)] == [5, 2, 4, 10]
         assert [epochs(Profile.LONG, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS)] == [10, 10, 4]
         assert epochs(Profile.SMOKE, replace(PLAIN, epochs=3)) == 3
-        config = adapted(mnist(Method.BL1), CLAIMED, replace(PLAIN, epochs=2))
+        config = adapted(mnist(Method.BL1), replace(PLAIN, epochs=2))
         assert adaptation(config) == PLAIN  # as the profile has it
         with pytest.raises(BitsliceError, match="at least 1 epoch, not 0"):
-            adapted(small(Method.BL1), CLAIMED, replace(PLAIN, epochs=0))
+            adapted(small(Method.BL1), replace(PLAIN, epochs=0))
 
     def test_last_stage_has_no_regularizer(self) -> None:
         for method in (Method.BL1, Method.BL0, Method.QUANTIZED):
-            stage = adapted(mnist(method, Profile.PAPER), CLAIMED).adapt
+            stage = adapted(mnist(method, Profile.PAPER)).adapt
             assert stage is not None
             assert (stage.regularizer, stage.alpha, stage.slice_price, stage.epochs) == (None, 0.0, None, 10)
             assert (stage.adc_bits, stage.row_order) == (CLAIMED, RowOrder.SPREAD)
@@ -238,16 +241,16 @@ class TestConfiguration:
         values = example().to_dict()
         values["adapt"]["adc_bits"] = list(CLAIMED)  # as JSON gives it
         assert Config.from_dict(values) == example()
-        stepped = adapted(small(Method.BL1), (Adc(3, 2), 3, None, 1), Adaptation(headroom=1))
+        stepped = adapted(small(Method.BL1), Adaptation((Adc(3, 2), 3, None, 1), headroom=1))
         assert Config.from_dict(json.loads(json.dumps(stepped.to_dict()))) == stepped
 
     def test_what_does_not_fit_is_refused(self) -> None:
         with pytest.raises(BitsliceError, match="a float network has no slices"):
             example(Method.FLOAT)
         with pytest.raises(BitsliceError, match="4 slices need 4 ADC resolutions"):
-            adapted(small(Method.BL1), (3, 3))
+            adapted(small(Method.BL1), Adaptation((3, 3)))
         with pytest.raises(BitsliceError, match="headroom in words of 8 bits lies between 0 and 7, not 8"):
-            adapted(small(Method.BL1), CLAIMED, Adaptation(headroom=8))
+            adapted(small(Method.BL1), Adaptation(headroom=8))
 
 
 @pytest.mark.usefixtures("digits")
@@ -272,7 +275,7 @@ class TestRun:
     def test_headroom_is_left_by_the_last_epoch_too(self, trained: Trained, tmp_path: Path) -> None:
         for path in trained.folder.glob("bl1-s0.*"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-        record = training.run(adapted(small(Method.BL1), CLAIMED, Adaptation(headroom=2)), tmp_path, report=silent)
+        record = training.run(adapted(small(Method.BL1), Adaptation(headroom=2)), tmp_path, report=silent)
         for tensor in quantized_tensors(record.network()):
             largest = int(tensor.codes().abs().max())
             assert largest <= 63 if tensor.name.endswith("weight") else 64 <= largest <= 255
@@ -283,7 +286,7 @@ class TestRun:
         for path in trained.folder.glob("bl1-s0.*"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
         how = Adaptation(adc_levels=20, gradient=AdcGradient.STRAIGHT_THROUGH, epochs=2)
-        config = adapted(small(Method.BL1), CLAIMED, how)
+        config = adapted(small(Method.BL1), how)
         assert run_name(config) == "bl1-adc3.3.3.1-spread-levels-straight_through-e2-s0"
         record = training.run(config, tmp_path, report=silent)
         read = records.read(record.path)

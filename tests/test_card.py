@@ -10,7 +10,7 @@ import yaml
 from bitslice.book.card import card
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main
-from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
+from bitslice.lab.adaptation import LEVELS, Adaptation
 from bitslice.lab.experiments import adapted
 from bitslice.lab.words import Method
 from tests.test_analysis import record
@@ -30,10 +30,10 @@ def test_runs_that_differ_in_their_seed_share_a_line() -> None:
     runs = [record(Method.BL1, seed, None, 97.0 + seed, 4.0) for seed in (0, 1)]
     through = replace(
         runs[0],
-        config=adapted(runs[0].config, CLAIMED, Adaptation(headroom=2)),
+        config=adapted(runs[0].config, Adaptation(headroom=2)),
         final={**runs[0].final, "adc_accuracy": 96.5},
     )
-    found = replace(through, config=adapted(runs[0].config, CLAIMED, LEVELS))
+    found = replace(through, config=adapted(runs[0].config, LEVELS))
     assert "3,3,3,1 bits, spread rows, levels found by layer |" in card([found])
     lines = card([*runs, through, record(Method.PRUNED, 0, None, 98.0, 9.0)]).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]

@@ -127,7 +127,7 @@ def test_the_answer_counts_networks() -> None:
 
 def test_the_records_are_measured(tmp_path: Path) -> None:
     def after(start: Record, accuracy: float, bits: object = CLAIMED, headroom: int = 0) -> Record:
-        config = adapted(start.config, CLAIMED, Adaptation(headroom=headroom))
+        config = adapted(start.config, Adaptation(headroom=headroom))
         assert config.adapt is not None
         config = replace(config, adapt=replace(config.adapt, adc_bits=bits))  # type: ignore[arg-type]
         return replace(start, config=config, final={**start.final, "adc_accuracy": accuracy})

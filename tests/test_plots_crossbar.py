@@ -270,7 +270,7 @@ def test_accuracy_by_setting_has_a_panel_an_experiment_and_means_over_seeds() ->
 
 def remedied() -> dict[str, dict[str, analysis.Spread]]:
     run = record(Method.BL1, 0, None, 97.5, 3.0)
-    run = replace(run, config=adapted(run.config, CLAIMED, LEVELS), final={**run.final, "adc_accuracy": 97.25})
+    run = replace(run, config=adapted(run.config, LEVELS), final={**run.final, "adc_accuracy": 97.25})
     spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
     kinds = {"report": reports(), "spread": spread_rows, "levels": {}}
     trained = {"Levels found, trained through": {"bl1": [run]}, "Trained through": {}}
@@ -299,7 +299,7 @@ def test_accuracy_by_remedy_has_a_line_a_remedy() -> None:
 
 def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quantized() -> None:
     start, quantized = record(Method.BL1, 0, None, 97.5, 3.0), record(Method.QUANTIZED, 0, None, 98.0, 9.0)
-    run = replace(start, config=adapted(start.config, CLAIMED), final={**start.final, "adc_accuracy": 97.25})
+    run = replace(start, config=adapted(start.config), final={**start.final, "adc_accuracy": 97.25})
     runs = {"Rows spread": {"bl1": [run]}, "None": {}}
     (row,) = tables.adapted_costs([start, quantized, run], runs)
     assert row == {
@@ -317,7 +317,7 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     )
     assert "**within 0.5 points**" in analysis.adc_finding("MNIST", [replace(quantized, final=start.final)], runs)
     assert analysis.adc_finding("MNIST", [start], runs) == "MNIST: no network was trained through the claimed ADCs."
-    roomy = replace(run, config=adapted(start.config, CLAIMED, Adaptation(headroom=2)))
+    roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
     both = analysis.adc_finding("MNIST", [quantized], runs | {"Roomy": {"bl1": [roomy]}})
     assert "; with weights of fewer bits **not within 0.5 points**" in both
 
@@ -325,9 +325,7 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
 def test_what_sparsity_is_worth_is_read_off_the_networks_that_levels_were_found_for() -> None:
     def ended(method: Method, seed: int, accuracy: float, density: float) -> Record:
         start = record(method, seed, None, 97.5, density)
-        return replace(
-            start, config=adapted(start.config, CLAIMED, LEVELS), final={**start.final, "adc_accuracy": accuracy}
-        )
+        return replace(start, config=adapted(start.config, LEVELS), final={**start.final, "adc_accuracy": accuracy})
 
     dense = [ended(Method.QUANTIZED, 0, 87.0, 40.0), ended(Method.QUANTIZED, 1, 86.0, 42.0)]
     sparse = ended(Method.BL1, 0, 85.25, 14.0)

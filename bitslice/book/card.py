@@ -6,7 +6,7 @@ from bitslice.book.analysis import Spread, spread
 from bitslice.crossbar.adc import setting_name
 from bitslice.lab.config import Config
 from bitslice.lab.data import DATA_SETS
-from bitslice.lab.experiments import EXPERIMENTS, run_name
+from bitslice.lab.experiments import EXPERIMENTS, adaptation, run_name
 from bitslice.lab.records import Record
 
 COMMAND = "bitslice results --card > results/README.md"
@@ -73,9 +73,10 @@ def _row(runs: Sequence[Record]) -> str:
 def _training(config: Config) -> str:
     epochs = "+".join(str(stage.epochs) for stage in (config.pretrain, config.finetune, config.adapt) if stage)
     text = f"{epochs} epochs (`{config.profile.value}`)"
-    if config.adapt is None or config.adapt.adc_bits is None:
+    how = adaptation(config)
+    if how is None:
         return text
-    headroom = f", {config.adapt.headroom} bits of headroom" * bool(config.adapt.headroom)
-    levels = ", levels found by layer" * (config.adapt.adc_levels is not None)
-    rows = config.adapt.row_order.value
-    return f"{text}, the last through ADCs of {setting_name(config.adapt.adc_bits)} bits, {rows} rows{headroom}{levels}"
+    headroom = f", {how.headroom} bits of headroom" * bool(how.headroom)
+    levels = ", levels found by layer" * (how.adc_levels is not None)
+    rows = how.row_order.value
+    return f"{text}, the last through ADCs of {setting_name(how.adc_bits)} bits, {rows} rows{headroom}{levels}"

@@ -56,8 +56,9 @@ def configuration(options: argparse.Namespace) -> "Config":
     if options.adc_bits is not None:
         gradient = None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient)
         order = by_value(RowOrder, options.row_order)
-        how = Adaptation(order, options.headroom, options.adc_levels, gradient, options.adc_epochs)
-        config = adapted(config, adc_setting(options.adc_bits), how)
+        bits = adc_setting(options.adc_bits)
+        how = Adaptation(bits, order, options.headroom, options.adc_levels, gradient, options.adc_epochs)
+        config = adapted(config, how)
     return config
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from bitslice.crossbar import AdcGradient, RowOrder
+from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
 from bitslice.lab.words import Profile
 
 #: ADC resolutions that the paper's abstract names, B0 first.
@@ -14,6 +14,7 @@ class Adaptation:
     """How a network is adapted to ADCs.
 
     Attributes:
+        adc_bits: ADC of every slice, B0 first.
         row_order: which wordlines share an array.
         headroom: highest bits of every weight's word that stay 0.
         adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
@@ -22,6 +23,7 @@ class Adaptation:
         epochs: how long; None: as the profile has it.
     """
 
+    adc_bits: AdcSetting = CLAIMED
     row_order: RowOrder = RowOrder.SPREAD
     headroom: int = 0
     adc_levels: int | None = None
@@ -39,7 +41,7 @@ class Adaptation:
 
 
 PLAIN = Adaptation()
-"""Rows are spread; ADCs are as they are named."""
+"""Rows are spread; ADCs are the claimed ones in every layer."""
 LEVELS = Adaptation(adc_levels=100)
 """Levels are found, layer by layer."""
 LONGER = replace(LEVELS, epochs=10)

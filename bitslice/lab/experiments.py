@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder, adc_word, adcs
+from bitslice.crossbar import AdcGradient, RowOrder, adc_word, adcs
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import Rounding
 from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
@@ -200,7 +200,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 (Method.QUANTIZED, PLAIN),
                 (Method.PRUNED, PLAIN),
                 (Method.BL1, PLAIN),
-                (Method.BL1, Adaptation(RowOrder.CONSECUTIVE)),
+                (Method.BL1, Adaptation(row_order=RowOrder.CONSECUTIVE)),
                 (Method.QUANTIZED, Adaptation(headroom=2)),
                 (Method.BL1, Adaptation(headroom=2)),
                 (Method.QUANTIZED, LEVELS),
@@ -240,13 +240,12 @@ EXPERIMENTS: dict[str, Experiment] = {
 """Every experiment by its name."""
 
 
-def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Config:
+def adapted(config: Config, how: Adaptation = PLAIN) -> Config:
     """``config`` with a last stage that trains through ADCs, without a regularizer (:mod:`bitslice.crossbar.aware`).
 
     Args:
         config: of a fixed-point network.
-        adc_bits: ADC of every slice, B0 first.
-        how: row order, headroom, levels.
+        how: ADCs, row order, headroom, levels.
 
     Raises:
         BitsliceError: for a float network, ADCs that do not fit the slices, a headroom that leaves no bit, no image
@@ -255,7 +254,7 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
     experiment = EXPERIMENTS[config.experiment]
-    adcs(adc_bits, slice_count(config.bits))
+    adcs(how.adc_bits, slice_count(config.bits))
     check_headroom(how.headroom, config.bits)
     if how.adc_levels is not None and how.adc_levels < 1:
         raise BitsliceError(f"the levels of ADCs are found on at least 1 image, not {how.adc_levels}")
@@ -272,7 +271,7 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
         alpha=0.0,
         slice_price=None,
         schedule=Schedule.ONE_CYCLE,
-        adc_bits=adc_bits,
+        adc_bits=how.adc_bits,
         row_order=how.row_order,
         headroom=how.headroom,
         adc_gradient=how.gradient or experiment.adapt_gradient,
@@ -284,17 +283,18 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
 def adaptation(config: Config) -> Adaptation | None:
     """How a network of ``config`` is adapted; None: it is not."""
     stage = config.adapt
-    if stage is None:
+    if stage is None or stage.adc_bits is None:
         return None
     default = stage.adc_gradient is EXPERIMENTS[config.experiment].adapt_gradient
-    how = Adaptation(stage.row_order, stage.headroom, stage.adc_levels, None if default else stage.adc_gradient)
+    gradient = None if default else stage.adc_gradient
+    how = Adaptation(stage.adc_bits, stage.row_order, stage.headroom, stage.adc_levels, gradient)
     return how if how.epochs_of(config.profile) == stage.epochs else replace(how, epochs=stage.epochs)
 
 
 def run_name(config: Config) -> str:
     """File name of a run's record: method, alpha where it is not the default, ADCs adapted to, seed.
 
-    >>> run_name(adapted(mnist(Method.BL1, alpha=0.2), (3, 3, 3, 1)))
+    >>> run_name(adapted(mnist(Method.BL1, alpha=0.2)))
     'bl1-a0.2-adc3.3.3.1-spread-s0'
     """
     parts = [config.method.value]
@@ -304,8 +304,8 @@ def run_name(config: Config) -> str:
     if config.input_scaling is not standard.input_scaling:
         parts.append(config.input_scaling.value)
     how = adaptation(config)
-    if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:
-        parts.append("adc" + ".".join(adc_word(adc) for adc in config.adapt.adc_bits))
+    if how is not None:
+        parts.append("adc" + ".".join(adc_word(adc) for adc in how.adc_bits))
         if how.row_order is not RowOrder.CONSECUTIVE:
             parts.append(how.row_order.value)
         if how.headroom:

@@ -5,7 +5,6 @@ from functools import cache
 
 from bitslice.crossbar import adc_word
 from bitslice.errors import BitsliceError
-from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.checks import differing_fields
 from bitslice.lab.config import Config
 from bitslice.lab.experiments import EXPERIMENTS, adaptation, adapted, run_name
@@ -29,9 +28,7 @@ def planned(experiment: str, profile: Profile) -> dict[str, Config]:
         for method, alphas in chosen.sweep.items()
         for alpha in alphas
     ]
-    configs += [
-        adapted(chosen(method, profile, seed), CLAIMED, how) for seed in seeds[:3] for method, how in chosen.adapted
-    ]
+    configs += [adapted(chosen(method, profile, seed), how) for seed in seeds[:3] for method, how in chosen.adapted]
     return {run_name(config): config for config in configs}
 
 
@@ -44,9 +41,7 @@ def again(config: Config) -> Config:
     experiment = by_name("experiment", EXPERIMENTS, config.experiment)
     made = experiment(config.method, config.profile, config.seed, config.alpha, config.input_scaling)
     how = adaptation(config)
-    if how is None or config.adapt is None or config.adapt.adc_bits is None:
-        return made
-    return adapted(made, config.adapt.adc_bits, how)
+    return made if how is None else adapted(made, how)
 
 
 def options(config: Config) -> str:
@@ -61,8 +56,8 @@ def options(config: Config) -> str:
     if config.input_scaling is not EXPERIMENTS[config.experiment](config.method, config.profile).input_scaling:
         words.append(f"--input-scaling {config.input_scaling.value}")
     how = adaptation(config)
-    if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:
-        words.append(f"--adc-bits {','.join(map(adc_word, config.adapt.adc_bits))} --row-order {how.row_order.value}")
+    if how is not None:
+        words.append(f"--adc-bits {','.join(map(adc_word, how.adc_bits))} --row-order {how.row_order.value}")
         words.append(f"--headroom {how.headroom}")
         if how.adc_levels is not None:
             words.append(f"--adc-levels {how.adc_levels}")

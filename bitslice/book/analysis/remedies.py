@@ -27,7 +27,7 @@ FOUND = "Levels found, trained through"
 """Title of what leaves sparsity the least to do."""
 
 ADAPTATIONS = {
-    "Trained through, rows in order": Adaptation(RowOrder.CONSECUTIVE),
+    "Trained through, rows in order": Adaptation(row_order=RowOrder.CONSECUTIVE),
     "Trained through": PLAIN,
     "2 bits of headroom, trained through": Adaptation(headroom=2),
     FOUND: LEVELS,

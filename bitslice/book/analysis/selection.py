@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bitslice.crossbar.adc import AdcSetting
 from bitslice.errors import BitsliceError
-from bitslice.lab.adaptation import CLAIMED, PLAIN, Adaptation
+from bitslice.lab.adaptation import PLAIN, Adaptation
 from bitslice.lab.config import Config
 from bitslice.lab.experiments import EXPERIMENTS, adaptation, run_name
 from bitslice.lab.records import Record
@@ -42,20 +41,12 @@ def select(
     ]
 
 
-def adapted(
-    records: Iterable[Record],
-    experiment: str,
-    how: Adaptation = PLAIN,
-    adc_bits: AdcSetting = CLAIMED,
-) -> dict[str, list[Record]]:
-    """Runs of an experiment that were adapted to ``adc_bits`` like this, by method."""
+def adapted(records: Iterable[Record], experiment: str, how: Adaptation = PLAIN) -> dict[str, list[Record]]:
+    """Runs of an experiment that were adapted like this, by method."""
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
-        config, stage = record.config, record.config.adapt
-        if stage is None or config.experiment != experiment:
-            continue
-        if stage.adc_bits == adc_bits and adaptation(config) == how:
-            found.setdefault(config.method.value, []).append(record)
+        if record.config.experiment == experiment and adaptation(record.config) == how:
+            found.setdefault(record.config.method.value, []).append(record)
     return found
 
 
