@@ -274,7 +274,7 @@ def remedied() -> dict[str, dict[str, analysis.Spread]]:
     spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
     kinds = {"report": reports(), "spread": spread_rows, "levels": {}}
     trained = {"Levels found, trained through": {"bl1": [run]}, "Trained through": {}}
-    return analysis.by_remedy(kinds, trained)
+    return analysis.by_remedy(analysis.Tried(kinds, trained))
 
 
 def test_remedies_have_a_row_a_remedy_and_a_column_a_method() -> None:
@@ -464,8 +464,8 @@ def test_costs_stand_in_their_own_columns_and_units() -> None:
 
 
 def test_the_cheapest_adcs_that_keep_the_accuracy_are_named_or_none() -> None:
-    assert analysis.cheapest(reports()["bl1"], 0.5) == (4,) * 4
-    assert analysis.cheapest(reports()["pruned"], 0.5) is None
+    assert analysis.cheapest_setting(reports()["bl1"], 0.5) == (4,) * 4
+    assert analysis.cheapest_setting(reports()["pruned"], 0.5) is None
     text = analysis.small_adcs_finding(reports(), 0.5)
     assert "ADCs of 3,3,3,1 bits" in text
     assert "keep 50.0 of 98.0% (pruned), 72.0 of 97.5% (bl1)." in text

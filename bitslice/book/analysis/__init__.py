@@ -2,17 +2,13 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
-from bitslice.book.analysis.fronts import LAWS, Way, cheapest_ways, saving_finding, ways
+from bitslice.book.analysis.fronts import LAWS, Way, cheapest_ways, saving_finding
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.remedies import (
-    ADAPTATIONS,
-    FOUND,
     KEPT,
-    REMEDIES,
     WITHOUT,
-    ByMethod,
     adc_finding,
     below_quantized,
     by_remedy,
@@ -36,12 +32,13 @@ from bitslice.book.analysis.selection import (
 from bitslice.book.analysis.simulated import (
     Simulated,
     accuracies,
-    cheapest,
+    cheapest_setting,
     hardier,
     simulated,
     small_adcs_finding,
     tolerated,
 )
+from bitslice.book.analysis.tried import ADAPTATIONS, FOUND, REMEDIES, ByMethod, Tried, inside, tried
 
 __all__ = [
     "ADAPTATIONS",
@@ -62,6 +59,7 @@ __all__ = [
     "Simulated",
     "Spread",
     "Standing",
+    "Tried",
     "Way",
     "accuracies",
     "adapted",
@@ -75,7 +73,7 @@ __all__ = [
     "by_alpha",
     "by_remedy",
     "by_seed",
-    "cheapest",
+    "cheapest_setting",
     "cheapest_ways",
     "claims",
     "density_at",
@@ -83,6 +81,7 @@ __all__ = [
     "finding",
     "fronts",
     "hardier",
+    "inside",
     "layers",
     "layers_finding",
     "levels",
@@ -103,7 +102,7 @@ __all__ = [
     "sweeps",
     "swept",
     "tolerated",
+    "tried",
     "verdict",
-    "ways",
     "worth_finding",
 ]

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bitslice.book.analysis.remedies import ADAPTATIONS, KEPT, REMEDIES, ByMethod
+from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
+from bitslice.book.analysis.tried import ADAPTATIONS, REMEDIES, Tried, inside
 from bitslice.costs import COMPONENTS
 from bitslice.crossbar import AdcSetting
 from bitslice.crossbar.adc import adcs
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.adaptation import CLAIMED, Adaptation
+from bitslice.lab.adaptation import Adaptation
 from bitslice.lab.described import DescribedLayer
 from bitslice.lab.report import Report
 from bitslice.lab.words import Method
@@ -81,24 +82,19 @@ def _energy(
     return total / len(reports)
 
 
-def ways(reports: Mapping[str, Mapping[str, Sequence[Report]]], adapted: Mapping[str, ByMethod]) -> Iterator[Way]:
-    """Every way that was tried on the whole test set, by what is done for the ADCs, method, and ADCs.
-
-    Args:
-        reports: of one experiment, by kind and method, one a seed.
-        adapted: runs adapted to the claimed ADCs, by title and method, one a seed.
-    """
+def ways(tried: Tried) -> Iterator[Way]:
+    """Every way that was tried on the whole test set, by what is done for the ADCs, method, and ADCs."""
     for kind in WHOLE:
-        for method, own in reports.get(kind, {}).items():
+        for method, own in tried.reports.get(kind, {}).items():
             for setting, accuracy in accuracies(own).items():
                 if isinstance(setting, tuple) and None not in setting:
                     yield Way(method, REMEDIES[kind], setting, accuracy, tuple(own))
     for title, how in ADAPTATIONS.items():
-        for method, runs in adapted.get(title, {}).items():
-            alike = reports.get(_mapping(how), {}).get(method, [])
+        for method, runs in tried.adapted.get(title, {}).items():
+            alike = tried.reports.get(_mapping(how), {}).get(method, [])
             if runs and alike:
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
-                yield Way(method, title, CLAIMED, accuracy, tuple(alike))
+                yield Way(method, title, how.adc_bits, accuracy, tuple(alike))
 
 
 def _mapping(how: Adaptation) -> str:
@@ -106,12 +102,12 @@ def _mapping(how: Adaptation) -> str:
     return "headroom" if how.headroom else "spread" if how.row_order is RowOrder.SPREAD else "report"
 
 
-def cheapest_ways(found: Sequence[Way], quantized: float) -> list[Way]:
-    """Of every method the way of least energy, by comparisons, that is at most :data:`KEPT` points below ``quantized``
-    percent; methods without one are left out."""
+def cheapest_ways(tried: Tried) -> list[Way]:
+    """Of every method the way of least energy, by comparisons, that is at most :data:`KEPT` points below the quantized
+    network; methods without one are left out."""
     best: dict[str, Way] = {}
-    for way in found:
-        if quantized - way.accuracy.mean <= KEPT:
+    for way in ways(tried):
+        if tried.quantized - way.accuracy.mean <= KEPT:
             before = best.get(way.method)
             if before is None or _rank(way) < _rank(before):
                 best[way.method] = way
@@ -130,27 +126,30 @@ network's own lossless resolution."""
 
 
 def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
-    """In words: what the cheapest ADCs that keep the accuracy save, by network.
+    """In words: what the cheapest ADCs that keep the accuracy save, by network, each on one way.
 
     Args:
         networks: what :func:`cheapest_ways` gives, by the experiment's title.
     """
     law, told, met = LAWS["SAR, by comparisons"], [], []
+    titles = {method.value: method.title for method in Method}
     for title, found in networks.items():
         if not found:
             told.append(f"{title} none that was tried")
             continue
-        savings = [
-            (max(way.saving(law, used) for way in found), max(way.saving_lossless(law, used) for way in found))
-            for used in (False, True)
-        ]
-        (whole, lossless), (less, less_lossless) = savings
-        told.append(f"{title} {whole:.1f}x ({less:.1f}x) and {lossless:.1f}x ({less_lossless:.1f}x)")
+        way = min(found, key=_rank)
+        (whole, lossless), (less, less_lossless) = (
+            (way.saving(law, used), way.saving_lossless(law, used)) for used in (False, True)
+        )
+        told.append(
+            f"{title} {whole:.1f}x ({less:.1f}x) and {lossless:.1f}x ({less_lossless:.1f}x) with "
+            f"*{titles[way.method]}*, {inside(way.how)}"
+        )
         if less >= GOAL and less_lossless >= GOAL_LOSSLESS:
             met.append(title)
     return (
         f"At most {KEPT:g} points below *Quantized*, the cheapest ADCs that were tried save, counted in comparisons of "
         f"SAR ADCs, against {REFERENCE} bits and against the network's own lossless ADCs (in brackets: where columns "
-        f"without a set cell are not converted): {'; '.join(told)}. Savings of {GOAL:g}x and {GOAL_LOSSLESS:g}x are "
-        f"reached on {len(met)} of {len(networks)} networks."
+        f"without a set cell are not converted): {'; '.join(told)}. In brackets, savings of {GOAL:g}x and "
+        f"{GOAL_LOSSLESS:g}x are reached on {len(met)} of {len(networks)} networks."
     )

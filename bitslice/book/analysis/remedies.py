@@ -1,63 +1,31 @@
-"""What was done so that small ADCs do, what that gives, and how far below the quantized network it ends."""
+"""What accuracy small ADCs leave after all that was tried, and how far below the quantized network that is."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
-from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.adaptation import CLAIMED, LEVELS, LONGER, PLAIN, Adaptation
+from bitslice.book.analysis.tried import ADAPTATIONS, REMEDIES, ByMethod, Tried, inside
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
-from bitslice.lab.report import Report
 from bitslice.lab.words import Method
 
 WITHOUT = "Without ADCs"
 """Title of what all remedies are measured by."""
 
-REMEDIES = {
-    "report": "As trained",
-    "spread": "Rows spread",
-    "spread-calibrated": "Batch norm estimated again",
-    "headroom": "2 bits of headroom",
-    "levels": "Levels found",
-}
-"""Kinds of report, by their folder, with what was done for small ADCs; from the second on rows are spread, and where
-levels were found batch norm was estimated again too."""
-
-FOUND = "Levels found, trained through"
-"""Title of what leaves sparsity the least to do."""
-
-ADAPTATIONS = {
-    "Trained through, rows in order": Adaptation(row_order=RowOrder.CONSECUTIVE),
-    "Trained through": PLAIN,
-    "2 bits of headroom, trained through": Adaptation(headroom=2),
-    FOUND: LEVELS,
-    "Levels found, trained through for 10 epochs": LONGER,
-}
-"""How networks were adapted to their ADCs; but for the first, rows are spread."""
-
 KEPT = 0.5
 """Points of accuracy up to which it counts as kept."""
 
-ByMethod = Mapping[str, Sequence[Record]]
 
-
-def by_remedy(
-    reports: Mapping[str, Mapping[str, Sequence[Report]]], adapted: Mapping[str, ByMethod]
-) -> dict[str, dict[str, Spread]]:
-    """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs.
-
-    Args:
-        reports: by kind (a key of :data:`REMEDIES`) and method, one a seed; a kind may be missing.
-        adapted: records of runs adapted to the claimed ADCs, by a key of :data:`ADAPTATIONS` and method; likewise.
-    """
-    found = {WITHOUT: {m: Spread(tuple(r.digital_accuracy for r in own)) for m, own in reports["report"].items()}}
+def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
+    """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs."""
+    found = {WITHOUT: {m: Spread(tuple(r.digital_accuracy for r in own)) for m, own in tried.reports["report"].items()}}
     for kind, title in REMEDIES.items():
-        each = {m: accuracies(own).get(CLAIMED) for m, own in reports.get(kind, {}).items()}
+        each = {m: accuracies(own).get(CLAIMED) for m, own in tried.reports.get(kind, {}).items()}
         found[title] = {method: accuracy for method, accuracy in each.items() if accuracy}
     for title in ADAPTATIONS:
         found[title] = {
             method: spread(runs, lambda run: float(run.final["adc_accuracy"]))
-            for method, runs in adapted.get(title, {}).items()
+            for method, runs in tried.adapted.get(title, {}).items()
             if runs
         }
     return {title: methods for title, methods in found.items() if methods}
@@ -87,7 +55,7 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
     Args:
         experiment: its title.
         records: to find the quantized networks in.
-        adapted: as for :func:`by_remedy`.
+        adapted: as of :class:`Tried`.
     """
 
     def closest(headroom: bool) -> str | None:
@@ -105,9 +73,8 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
         (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
         name = next(known.title for known in Method if known.value == method)
         within = "within" if best.mean <= KEPT else "not within"
-        how = f"{title[0].lower()}{title[1:]}"
         return (
-            f"**{within} {KEPT:g} points** of the quantized network, closest *{name}* ({how}), "
+            f"**{within} {KEPT:g} points** of the quantized network, closest *{name}* ({inside(title)}), "
             f"{best.text()} points below (n={best.n})"
         )
 

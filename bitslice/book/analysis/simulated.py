@@ -30,8 +30,8 @@ def accuracies(reports: Iterable[Report]) -> dict[AdcChoice, Spread]:
     return {bits: Spread(tuple(values)) for bits, values in found.items()}
 
 
-def cheapest(reports: Sequence[Report], margin: float) -> AdcChoice | None:
-    """The ADCs of least energy with which networks lose at most ``margin`` points, on average; None: none tried."""
+def cheapest_setting(reports: Sequence[Report], margin: float) -> AdcChoice | None:
+    """The ADCs of least energy in reports that cost at most ``margin`` points on average; None: none tried."""
     digital = Spread(tuple(report.digital_accuracy for report in reports)).mean
     simulated = accuracies(reports)
     enough = [
@@ -56,7 +56,7 @@ def small_adcs_finding(reports: Mapping[str, Sequence[Report]], margin: float) -
         digital, through = Spread(tuple(report.digital_accuracy for report in found)), accuracies(found).get(CLAIMED)
         if through is not None:
             left.append(f"{through.mean:.1f} of {digital.mean:.1f}% ({name})")
-        bits = cheapest(found, margin)
+        bits = cheapest_setting(found, margin)
         kept.append(f"{'none tried' if bits is None else setting_name(bits)} ({name})")
     return (
         f"With ADCs of {setting_name(CLAIMED)} bits, networks trained with bit-slice L1 keep {', '.join(left)}. "

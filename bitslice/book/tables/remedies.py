@@ -73,7 +73,7 @@ def cheapest_adcs(found: Sequence[Way], quantized: float, used: bool) -> list[di
         {
             "Network": METHOD_NAMES[way.method],
             "n": str(way.accuracy.n),
-            "ADCs": f"{setting_name(way.adcs)} ({way.how[0].lower()}{way.how[1:]})",
+            "ADCs": f"{setting_name(way.adcs)} ({analysis.inside(way.how)})",
             "Below *Quantized*": f"{quantized - way.accuracy.mean:.2f}",
         }
         | {

@@ -21,7 +21,7 @@ def adc_claims(reports: Mapping[str, Sequence[Report]], margin: float = 0.5) -> 
     """
     rows = []
     for label, found in reports.items():
-        cheapest = analysis.cheapest(found, margin)
+        cheapest = analysis.cheapest_setting(found, margin)
         rows.append(
             {
                 "Network": label,

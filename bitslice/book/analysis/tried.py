@@ -1,0 +1,89 @@
+"""What was tried so that small ADCs do: kinds of reports, ways of training, and all of both by experiment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitslice.book.analysis.seeds import Spread
+from bitslice.book.analysis.selection import adapted, beside, read_each
+from bitslice.crossbar.geometry import RowOrder
+from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
+from bitslice.lab.records import Record
+from bitslice.lab.report import Report, read
+from bitslice.lab.words import Method
+
+REMEDIES = {
+    "report": "As trained",
+    "spread": "Rows spread",
+    "spread-calibrated": "Batch norm estimated again",
+    "headroom": "2 bits of headroom",
+    "levels": "Levels found",
+}
+"""Kinds of report, by their folder, with what was done for small ADCs; from the second on rows are spread, and where
+levels were found batch norm was estimated again too."""
+
+FOUND = "Levels found, trained through"
+"""Title of what leaves sparsity the least to do."""
+
+ADAPTATIONS = {
+    "Trained through, rows in order": Adaptation(row_order=RowOrder.CONSECUTIVE),
+    "Trained through": PLAIN,
+    "2 bits of headroom, trained through": Adaptation(headroom=2),
+    FOUND: LEVELS,
+    "Levels found, trained through for 10 epochs": LONGER,
+}
+"""How networks were adapted to their ADCs; but for the first, rows are spread."""
+
+ByMethod = Mapping[str, Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What was tried with the networks of one experiment.
+
+    Attributes:
+        reports: by kind (a key of :data:`REMEDIES`) and method, one a seed; a kind may be missing.
+        adapted: records of runs adapted to the claimed ADCs, by a key of :data:`ADAPTATIONS` and method; likewise.
+        paths: of the files of both.
+    """
+
+    reports: Mapping[str, Mapping[str, Sequence[Report]]]
+    adapted: Mapping[str, ByMethod]
+    paths: Sequence[Path] = ()
+
+    @property
+    def quantized(self) -> float:
+        """Percent that the quantized network has without ADCs, on average, by which others are measured."""
+        reports = self.reports["report"][Method.QUANTIZED.value]
+        return Spread(tuple(report.digital_accuracy for report in reports)).mean
+
+
+def tried(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
+    """All that was tried, by experiment.
+
+    Args:
+        records: runs, adapted or not.
+        folder: of reports on them, as ``<kind>/<experiment>/<run>.json``.
+
+    Raises:
+        BitsliceError: if a kind has no report, or a file is none.
+    """
+    paths = {kind: beside(records, folder / kind) for kind in REMEDIES}
+    reports = {kind: read_each(found, read) for kind, found in paths.items()}
+    found = {}
+    for experiment in reports["report"]:
+        own = {kind: each[experiment] for kind, each in reports.items() if experiment in each}
+        runs = {title: adapted(records, experiment, how) for title, how in ADAPTATIONS.items()}
+        files = [run.path for methods in runs.values() for listed in methods.values() for run in listed]
+        files += [path for kind in own for listed in paths[kind][experiment].values() for path in listed]
+        found[experiment] = Tried(own, runs, files)
+    return found
+
+
+def inside(title: str) -> str:
+    """A title as part of a sentence.
+
+    >>> inside("Rows spread")
+    'rows spread'
+    """
+    return f"{title[0].lower()}{title[1:]}"
