@@ -51,14 +51,17 @@ def test_paper_profile_has_the_settings_of_the_authors_code(method: Method) -> N
         assert config.finetune is None
         assert config.prune_threshold is None
         return
-    assert config.prune_threshold == 0.01
+    assert config.prune_threshold == (None if method is Method.COLUMN else 0.01)
     finetune = config.finetune
     assert finetune is not None
     assert (finetune.epochs, finetune.learning_rate, finetune.momentum, finetune.batch_size) == (50, 0.01, 0.5, 64)
     regularizers = {Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}
     assert finetune.regularizer is regularizers.get(method)
-    assert config.alpha == {Method.PRUNED: None, Method.L1: 10, Method.BL1: 0.5, Method.BL0: 32}[method]
-    assert (finetune.alpha, finetune.slice_price) == ((0, 32) if method is Method.BL0 else (config.alpha or 0, None))
+    alphas = {Method.PRUNED: None, Method.L1: 10, Method.BL1: 0.5, Method.BL0: 32, Method.COLUMN: 5}
+    assert config.alpha == alphas[method]
+    assert finetune.alpha == (0 if finetune.regularizer is None else alphas[method])
+    assert finetune.slice_price == (32 if method is Method.BL0 else None)
+    assert finetune.column_weights == (5 if method is Method.COLUMN else None)
 
 
 def test_profiles_grow() -> None:
@@ -96,6 +99,7 @@ def test_seed_must_be_one_that_the_generators_take(seed: int) -> None:
         (mnist(Method.BL1, alpha=0.0, seed=4), "bl1-a0-s4"),
         (mnist(Method.L1, alpha=0.5, seed=1), "l1-a0.5-s1"),
         (mnist(Method.BL0, alpha=8), "bl0-a8-s0"),
+        (mnist(Method.COLUMN, alpha=10), "column-a10-s0"),
         (mnist(Method.L1, Profile.PAPER, alpha=20), "l1-a20-s0"),
         (mnist(Method.L1, alpha=3, input_scaling=InputScaling.NORMALIZED), "l1-a3-normalized-s0"),
     ],

@@ -52,6 +52,7 @@ def test_every_released_record_has_a_command_that_asks_for_its_configuration() -
         mnist(Method.FLOAT, Profile.SMOKE, seed=3),
         mnist(Method.BL1, Profile.PAPER, 1, 1e-7, InputScaling.NORMALIZED),
         cifar10("resnet20", Method.PRUNED, Profile.LONG, input_scaling=InputScaling.UNIT),
+        cifar10("resnet20", Method.COLUMN, seed=1, alpha=21),
     ],
     ids=lambda config: config.experiment + config.method.value,
 )

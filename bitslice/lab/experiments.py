@@ -10,7 +10,7 @@ from bitslice.fixed_point import Rounding
 from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
-from bitslice.lab.stages import finetuning, pretraining
+from bitslice.lab.stages import finetuning, pretraining, threshold
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
 from bitslice.quantizer import check_headroom
 from bitslice.slices import slice_count
@@ -31,12 +31,12 @@ def mnist(
         method: what to train.
         profile: how long.
         seed: of the initialization and the data order.
-        alpha: weight of the method's regularizer; None: the method's default, but 10 for L1 (authors' code).
+        alpha: of the method, as :func:`bitslice.lab.stages.finetuning` takes it; None: the method's default, but 10
+            for L1 (authors' code).
         input_scaling: how pixels enter the network.
 
     Raises:
-        BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer; if the seed is
-            negative; if the experiment has no such profile.
+        BitsliceError: as that does; if the seed is negative; if the experiment has no such profile.
     """
     epochs = of_profile("mnist", {Profile.SMOKE: (2, 1), Profile.QUICK: (10, 5), Profile.PAPER: (100, 50)}, profile)
     learning_rate = 0.01 if profile is Profile.PAPER else 0.05
@@ -56,7 +56,7 @@ def mnist(
         train_images=6000 if small else None,
         test_images=1000 if small else None,
         pretrain=pretraining(method, stage),
-        prune_threshold=0.01 if method.finetunes else None,
+        prune_threshold=threshold(method),
         finetune=finetuning(method, tuned, alpha, {Method.L1: 10.0}),
         rows=128,
         adc_images=100 if small else 1000,
@@ -82,7 +82,7 @@ def cifar10(
         method: what to train.
         profile: how long; there is no ``quick``.
         seed: of the initialization and the data order.
-        alpha: weight of the method's regularizer; None: the method's default.
+        alpha: of the method, as :func:`bitslice.lab.stages.finetuning` takes it; None: the method's default.
         input_scaling: how pixels enter the network.
 
     Raises:
@@ -122,7 +122,7 @@ def cifar10(
         train_images=256 if small else None,
         test_images=200 if small else None,
         pretrain=pretraining(method, trained),
-        prune_threshold=0.01 if method.finetunes else None,
+        prune_threshold=threshold(method),
         finetune=finetuning(method, tuned, alpha),
         rows=128,
         adc_images=2 if small else 20,
@@ -195,6 +195,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.L1: (1.0, 3.0, 10.0, 20.0, 30.0, 50.0, 100.0),
                 Method.BL1: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
                 Method.BL0: _PRICES,
+                Method.COLUMN: (2.0, 5.0, 10.0),
             },
             adapted=(
                 (Method.QUANTIZED, PLAIN),
@@ -220,6 +221,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.L1: (10.0, 20.0, 50.0, 100.0),
                 Method.BL1: (0.05, 0.1, 0.2, 0.5),
                 Method.BL0: _PRICES,
+                Method.COLUMN: (5.0, 10.0, 21.0),
             },
             adapted=(
                 *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
@@ -271,6 +273,7 @@ def adapted(config: Config, adc_bits: AdcSetting, how: Adaptation = PLAIN) -> Co
         regularizer=None,
         alpha=0.0,
         slice_price=None,
+        column_weights=None,
         schedule=Schedule.ONE_CYCLE,
         adc_bits=adc_bits,
         row_order=how.row_order,
