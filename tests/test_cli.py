@@ -57,6 +57,8 @@ class TestTrain:
             (["mnist", "--method", "bl1", "--alpha", "much"], ["--alpha", "'much'"]),
             (["mnist", "--method", "pruned", "--alpha", "1"], ["pruned has no regularizer"]),
             (["mnist", "--method", "bl1", "--seed", "one"], ["--seed", "'one'"]),
+            (["mnist", "--method", "column", "--alpha", "2.5"], ["whole number", "2.5"]),
+            (["mnist", "--method", "bl1", "--pretrain-alpha", "-1"], ["alpha", "-1"]),
             (["mnist", "--method", "bl1", "--seed", "-1"], ["seed", "-1"]),
             (["mnist", "--method", "bl1", "--threads", "0"], ["thread", "0"]),
             (["mnist", "--method", "bl1", "--device", "tpu9"], ["device 'tpu9'"]),

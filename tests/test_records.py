@@ -89,6 +89,7 @@ class TestRecord:
             "seed": 0,
             "alpha": 0.5,
             "input_scaling": "unit",
+            "pretrain_alpha": 10.0,
             "accuracy": 97.65,
             "density": [0.5, 1.25, 2.0, 8.0],
             "mean_density": 2.9375,

@@ -22,6 +22,7 @@ def mnist(
     seed: int = 0,
     alpha: float | None = None,
     input_scaling: InputScaling = InputScaling.UNIT,
+    pretrain_alpha: float | None = None,
 ) -> Config:
     """MNIST with the 784-100-10 perceptron (the paper's first table).
 
@@ -34,6 +35,7 @@ def mnist(
         alpha: of the method, as :func:`bitslice.lab.stages.finetuning` takes it; None: the method's default, but 10
             for L1 (authors' code).
         input_scaling: how pixels enter the network.
+        pretrain_alpha: weight of L1 in pre-training, 0: without it; None: 10 (authors' code).
 
     Raises:
         BitsliceError: as that does; if the seed is negative; if the experiment has no such profile.
@@ -55,7 +57,7 @@ def mnist(
         input_scaling=input_scaling,
         train_images=6000 if small else None,
         test_images=1000 if small else None,
-        pretrain=pretraining(method, stage),
+        pretrain=pretraining(method, stage, pretrain_alpha),
         prune_threshold=threshold(method),
         finetune=finetuning(method, tuned, alpha, {Method.L1: 10.0}),
         rows=128,
@@ -70,6 +72,7 @@ def cifar10(
     seed: int = 0,
     alpha: float | None = None,
     input_scaling: InputScaling = InputScaling.NORMALIZED,
+    pretrain_alpha: float | None = None,
 ) -> Config:
     """CIFAR-10 with VGG-11 or ResNet-20 (the paper's second table).
 
@@ -84,6 +87,7 @@ def cifar10(
         seed: of the initialization and the data order.
         alpha: of the method, as :func:`bitslice.lab.stages.finetuning` takes it; None: the method's default.
         input_scaling: how pixels enter the network.
+        pretrain_alpha: weight of L1 in pre-training, 0: without it; None: the profile's.
 
     Raises:
         BitsliceError: as :func:`mnist`.
@@ -121,7 +125,7 @@ def cifar10(
         input_scaling=input_scaling,
         train_images=256 if small else None,
         test_images=200 if small else None,
-        pretrain=pretraining(method, trained),
+        pretrain=pretraining(method, trained, pretrain_alpha),
         prune_threshold=threshold(method),
         finetune=finetuning(method, tuned, alpha),
         rows=128,
@@ -140,7 +144,7 @@ class Experiment:
     Attributes:
         name: as users type it.
         title: as figures and tables print it.
-        configure: from method, profile, seed, alpha and input scaling to a configuration.
+        configure: from method, profile, seed, alpha, input scaling and alpha of pre-training to a configuration.
         seeds: how many seeds the defaults and the sweeps have; of what is adapted to ADCs, three at most.
         sweep: alphas by method, around the defaults (which are among them).
         adapted: what is adapted to the claimed ADCs.
@@ -170,10 +174,12 @@ class Experiment:
         seed: int = 0,
         alpha: float | None = None,
         input_scaling: InputScaling | None = None,
+        pretrain_alpha: float | None = None,
     ) -> Config:
         """The configuration; what is None is as ``configure`` has it. Raises as :func:`mnist`."""
         chosen = {"profile": profile, "input_scaling": input_scaling}
-        return self.configure(method, seed=seed, alpha=alpha, **{k: v for k, v in chosen.items() if v is not None})
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        return self.configure(method, seed=seed, alpha=alpha, pretrain_alpha=pretrain_alpha, **chosen)
 
 
 _COMPARED = (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
@@ -295,7 +301,7 @@ def adaptation(config: Config) -> Adaptation | None:
 
 
 def run_name(config: Config) -> str:
-    """File name of a run's record: method, alpha where it is not the default, ADCs adapted to, seed.
+    """File name of a run's record: method, alphas where they are not the default, ADCs adapted to, seed.
 
     >>> run_name(adapted(mnist(Method.BL1, alpha=0.2), (3, 3, 3, 1)))
     'bl1-a0.2-adc3.3.3.1-spread-s0'
@@ -304,6 +310,8 @@ def run_name(config: Config) -> str:
     standard = EXPERIMENTS[config.experiment](config.method, config.profile, config.seed)
     if config.alpha != standard.alpha:
         parts.append(f"a{config.alpha:.15g}")
+    if config.pretrain.alpha != standard.pretrain.alpha:
+        parts.append(f"p{config.pretrain.alpha:.15g}")
     if config.input_scaling is not standard.input_scaling:
         parts.append(config.input_scaling.value)
     how = adaptation(config)

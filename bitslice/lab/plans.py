@@ -42,7 +42,9 @@ def again(config: Config) -> Config:
         BitsliceError: if there is no such experiment or profile any more.
     """
     experiment = by_name("experiment", EXPERIMENTS, config.experiment)
-    made = experiment(config.method, config.profile, config.seed, config.alpha, config.input_scaling)
+    made = experiment(
+        config.method, config.profile, config.seed, config.alpha, config.input_scaling, config.pretrain.alpha
+    )
     how = adaptation(config)
     if how is None or config.adapt is None or config.adapt.adc_bits is None:
         return made
@@ -58,7 +60,10 @@ def options(config: Config) -> str:
     words = [f"--method {config.method.value} --seed {config.seed}"]
     if config.alpha is not None:
         words.append(f"--alpha {config.alpha!r}")
-    if config.input_scaling is not EXPERIMENTS[config.experiment](config.method, config.profile).input_scaling:
+    standard = EXPERIMENTS[config.experiment](config.method, config.profile)
+    if config.pretrain.alpha != standard.pretrain.alpha:
+        words.append(f"--pretrain-alpha {config.pretrain.alpha!r}")
+    if config.input_scaling is not standard.input_scaling:
         words.append(f"--input-scaling {config.input_scaling.value}")
     how = adaptation(config)
     if how is not None and config.adapt is not None and config.adapt.adc_bits is not None:

@@ -9,9 +9,22 @@ from bitslice.lab.config import Stage
 from bitslice.lab.words import Method
 
 
-def pretraining(method: Method, stage: Stage) -> Stage:
-    """A method's first stage; a float baseline trains without the regularizer of fixed-point pre-training."""
-    return replace(stage, regularizer=None, alpha=0.0) if method is Method.FLOAT else stage
+def pretraining(method: Method, stage: Stage, alpha: float | None = None) -> Stage:
+    """A method's first stage; a float baseline trains without the regularizer of fixed-point pre-training.
+
+    Args:
+        method: what is trained.
+        stage: how.
+        alpha: weight of that regularizer, 0: without it; None: as ``stage`` has it.
+
+    Raises:
+        BitsliceError: if alpha is negative, not a number, or other than 0 for a float baseline.
+    """
+    if method is Method.FLOAT and alpha:
+        raise BitsliceError("method float is pre-trained without a regularizer, so an alpha does not apply")
+    chosen = 0.0 if method is Method.FLOAT else stage.alpha if alpha is None else alpha
+    check_alpha(chosen)
+    return replace(stage, regularizer=stage.regularizer if chosen else None, alpha=chosen)
 
 
 def threshold(method: Method) -> float | None:
