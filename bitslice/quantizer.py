@@ -209,6 +209,13 @@ class QuantizedTensor:
             codes = codes * mask.mask.to(torch.int32)
         return codes
 
+    @torch.no_grad()
+    def keep(self, kept: Tensor) -> None:
+        """Set every element to zero for good but those ``kept``, bool in the parameter's shape."""
+        self.original.mul_(kept)
+        mask = Mask(kept.to(self.original.dtype))
+        parametrize.register_parametrization(self.layer, self.name.rpartition(".")[2], mask)
+
 
 def quantized_tensors(model: nn.Module) -> Iterator[QuantizedTensor]:
     """Every quantized weight and bias of ``model``, in the order of its modules."""
@@ -279,11 +286,8 @@ def prune(model: nn.Module, threshold: float) -> float:
         raise BitsliceError("prune needs a quantized model: call bitslice.quantize(model) first")
     pruned = total = 0
     for tensor in tensors:
-        with torch.no_grad():
-            keep = tensor.original.abs() >= threshold
-            tensor.original.mul_(keep)
-        parameter = tensor.name.rpartition(".")[2]
-        parametrize.register_parametrization(tensor.layer, parameter, Mask(keep.to(tensor.original.dtype)))
-        pruned += int((~keep).sum())
-        total += keep.numel()
+        kept = tensor.original.abs() >= threshold
+        tensor.keep(kept)
+        pruned += int((~kept).sum())
+        total += kept.numel()
     return pruned / total

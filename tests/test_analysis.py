@@ -56,10 +56,12 @@ def test_runs_are_selected_by_experiment_method_and_profile() -> None:
     quick = replace(paper, config=mnist(Method.BL1, Profile.QUICK))
     cifar = replace(paper, config=EXPERIMENTS["cifar10-resnet20"](Method.BL1, Profile.CPU))
     signed = replace(paper, config=mnist(Method.BL1, Profile.PAPER, input_scaling=InputScaling.NORMALIZED))
-    every = [record(Method.L1, 0, None, 97.5, 5.0), paper, quick, cifar, signed]
+    plain = replace(paper, config=mnist(Method.BL1, Profile.PAPER, pretrain_alpha=0))
+    every = [record(Method.L1, 0, None, 97.5, 5.0), paper, quick, cifar, signed, plain]
     assert analysis.select(every, "mnist", Method.BL1) == [paper]
     assert analysis.select(every, "mnist", Method.BL1, Profile.QUICK) == [quick]
     assert analysis.select(every, "mnist", Method.BL1, input_scaling=InputScaling.NORMALIZED) == [signed]
+    assert analysis.select(every, "mnist", Method.BL1, pretrain_alpha=0) == [plain]
     assert analysis.select(every, "cifar10-resnet20", Method.BL1, Profile.CPU) == [cifar]  # at its own scaling
     assert analysis.at_default_alpha(every) == every
 
@@ -79,7 +81,12 @@ def test_runs_adapted_to_adcs_stand_apart_and_cost_what_they_lose_against_their_
     consecutive = after(plain[0], 95.0, RowOrder.CONSECUTIVE)
     wider = replace(plain[0], config=adapted(plain[0].config, Adaptation((4, 4, 4, 2))))
     roomy = replace(plain[0], config=adapted(plain[0].config, Adaptation(headroom=2)))
-    every = [*plain, other, *spread_rows, consecutive, wider, roomy]
+    others = (
+        mnist(Method.BL1, Profile.PAPER, 0, *chosen)
+        for chosen in ((0.2,), (None, InputScaling.NORMALIZED), (None, InputScaling.UNIT, 0))
+    )
+    foreign = [after(replace(plain[0], config=config), 96.0) for config in others]
+    every = [*plain, other, *spread_rows, consecutive, wider, roomy, *foreign]
     assert analysis.select(every, "mnist", Method.BL1) == plain
     found = analysis.adapted(every, "mnist")
     assert found == {"pruned": [spread_rows[2]], "bl1": [spread_rows[1], spread_rows[0]]}

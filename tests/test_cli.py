@@ -57,6 +57,8 @@ class TestTrain:
             (["mnist", "--method", "bl1", "--alpha", "much"], ["--alpha", "'much'"]),
             (["mnist", "--method", "pruned", "--alpha", "1"], ["pruned has no regularizer"]),
             (["mnist", "--method", "bl1", "--seed", "one"], ["--seed", "'one'"]),
+            (["mnist", "--method", "column", "--alpha", "2.5"], ["whole number", "2.5"]),
+            (["mnist", "--method", "bl1", "--pretrain-alpha", "-1"], ["alpha", "-1"]),
             (["mnist", "--method", "bl1", "--seed", "-1"], ["seed", "-1"]),
             (["mnist", "--method", "bl1", "--threads", "0"], ["thread", "0"]),
             (["mnist", "--method", "bl1", "--device", "tpu9"], ["device 'tpu9'"]),
@@ -124,14 +126,14 @@ class TestResults:
     ) -> None:
         assert main(["results", str(trained.folder), "--json"]) == 0
         listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [entry["method"] for entry in listed] == ["bl0", "bl1", "l1", "pruned", "quantized"]
+        assert [entry["method"] for entry in listed] == ["bl0", "bl1", "column", "l1", "pruned", "quantized"]
         for entry in listed:
             record = trained.records[Method(entry["method"])]
             assert entry["experiment"] == "mnist"
             assert entry["network"] == "mlp"
             assert entry["profile"] == "smoke"
             assert entry["seed"] == 0
-            assert entry["alpha"] == {"bl0": 32.0, "bl1": 0.5, "l1": 10.0}.get(entry["method"])
+            assert entry["alpha"] == {"bl0": 32.0, "bl1": 0.5, "column": 5, "l1": 10.0}.get(entry["method"])
             assert entry["accuracy"] == record.accuracy
             assert entry["density"] == record.density
             assert len(entry["density"]) == 4
@@ -141,7 +143,7 @@ class TestResults:
     def test_table_has_one_line_a_record(self, capsys: pytest.CaptureFixture[str], trained: Trained) -> None:
         assert main(["results", str(trained.folder)]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 5
+        assert len(lines) == 6
         assert "bl1-s0.json" in lines[1]
         assert f"{trained.records[Method.BL1].accuracy:.2f}%" in lines[1]
 
@@ -167,7 +169,7 @@ class TestResults:
     ) -> None:
         Path("results").symlink_to(trained.folder)
         assert main(["results"]) == 0
-        assert len(capsys.readouterr().out.splitlines()) == 5
+        assert len(capsys.readouterr().out.splitlines()) == 6
 
     def test_without_released_records_one_line_says_where_they_were_looked_for(
         self, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ import pytest
 from bitslice.errors import BitsliceError
 from bitslice.lab.checks import differing_fields
 from bitslice.lab.config import Config
-from bitslice.lab.experiments import EXPERIMENTS, mnist, run_name
+from bitslice.lab.experiments import EXPERIMENTS, cifar10, mnist, run_name
 from bitslice.lab.models import NETWORKS, build
 from bitslice.lab.names import by_name, by_value
 from bitslice.lab.words import InputScaling, Method, Profile, RegularizerKind
@@ -51,14 +51,17 @@ def test_paper_profile_has_the_settings_of_the_authors_code(method: Method) -> N
         assert config.finetune is None
         assert config.prune_threshold is None
         return
-    assert config.prune_threshold == 0.01
+    assert config.prune_threshold == (None if method is Method.COLUMN else 0.01)
     finetune = config.finetune
     assert finetune is not None
     assert (finetune.epochs, finetune.learning_rate, finetune.momentum, finetune.batch_size) == (50, 0.01, 0.5, 64)
     regularizers = {Method.L1: RegularizerKind.L1, Method.BL1: RegularizerKind.BIT_SLICE_L1}
     assert finetune.regularizer is regularizers.get(method)
-    assert config.alpha == {Method.PRUNED: None, Method.L1: 10, Method.BL1: 0.5, Method.BL0: 32}[method]
-    assert (finetune.alpha, finetune.slice_price) == ((0, 32) if method is Method.BL0 else (config.alpha or 0, None))
+    alphas = {Method.PRUNED: None, Method.L1: 10, Method.BL1: 0.5, Method.BL0: 32, Method.COLUMN: 5}
+    assert config.alpha == alphas[method]
+    assert finetune.alpha == (0 if finetune.regularizer is None else alphas[method])
+    assert finetune.slice_price == (32 if method is Method.BL0 else None)
+    assert finetune.column_weights == (5 if method is Method.COLUMN else None)
 
 
 def test_profiles_grow() -> None:
@@ -96,8 +99,15 @@ def test_seed_must_be_one_that_the_generators_take(seed: int) -> None:
         (mnist(Method.BL1, alpha=0.0, seed=4), "bl1-a0-s4"),
         (mnist(Method.L1, alpha=0.5, seed=1), "l1-a0.5-s1"),
         (mnist(Method.BL0, alpha=8), "bl0-a8-s0"),
+        (mnist(Method.COLUMN, alpha=10), "column-a10-s0"),
         (mnist(Method.L1, Profile.PAPER, alpha=20), "l1-a20-s0"),
         (mnist(Method.L1, alpha=3, input_scaling=InputScaling.NORMALIZED), "l1-a3-normalized-s0"),
+        (mnist(Method.QUANTIZED, pretrain_alpha=0), "quantized-p0-s0"),
+        (mnist(Method.BL1, pretrain_alpha=10), "bl1-s0"),
+        (mnist(Method.BL1, Profile.PAPER, 1, 0.2, InputScaling.NORMALIZED, 2.5), "bl1-a0.2-p2.5-normalized-s1"),
+        (cifar10("resnet20", Method.PRUNED, pretrain_alpha=10), "pruned-p10-s0"),
+        (cifar10("resnet20", Method.PRUNED, pretrain_alpha=5), "pruned-s0"),
+        (mnist(Method.FLOAT, pretrain_alpha=0), "float-s0"),
     ],
 )
 def test_a_records_name_tells_method_and_seed_and_what_is_not_default(config: Config, name: str) -> None:
@@ -119,6 +129,24 @@ def test_all_methods_start_from_the_same_pretrained_network(method: Method) -> N
         start = mnist(method, Profile.SMOKE, seed=5, input_scaling=scaling).pretrained()
         assert start == mnist(Method.QUANTIZED, Profile.SMOKE, seed=5, input_scaling=scaling)
         assert start.pretrained() == start
+
+
+@pytest.mark.parametrize("method", QUANTIZED_METHODS)
+def test_pretraining_without_its_regularizer_changes_nothing_else(method: Method) -> None:
+    config, usual = mnist(method, pretrain_alpha=0), mnist(method)
+    assert (config.pretrain.regularizer, config.pretrain.alpha) == (None, 0)
+    assert dataclasses.replace(config, pretrain=usual.pretrain) == usual
+    assert config.pretrained() == mnist(Method.QUANTIZED, pretrain_alpha=0)
+    stronger = dataclasses.replace(usual.pretrain, alpha=20.0)
+    assert mnist(method, pretrain_alpha=20.0).pretrain == stronger
+
+
+@pytest.mark.parametrize("alpha", [-1.0, math.nan, math.inf])
+def test_alpha_of_pretraining_must_be_a_finite_number_from_zero(alpha: float) -> None:
+    with pytest.raises(BitsliceError, match=f"alpha must be a finite number, 0 or larger, not {alpha}"):
+        mnist(Method.BL1, pretrain_alpha=alpha)
+    with pytest.raises(BitsliceError, match="float is pre-trained without a regularizer"):
+        mnist(Method.FLOAT, pretrain_alpha=alpha)
 
 
 def test_equal_configurations_do_not_differ() -> None:

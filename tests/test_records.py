@@ -89,6 +89,7 @@ class TestRecord:
             "seed": 0,
             "alpha": 0.5,
             "input_scaling": "unit",
+            "pretrain_alpha": 10.0,
             "accuracy": 97.65,
             "density": [0.5, 1.25, 2.0, 8.0],
             "mean_density": 2.9375,
@@ -135,7 +136,7 @@ class TestRecord:
         shutil.copytree(trained.folder, tmp_path / "b")
         shutil.copytree(trained.folder, tmp_path / "a" / "deeper")
         found = [record.path for record in records.read_all(tmp_path)]
-        names = ["bl0-s0.json", "bl1-s0.json", "l1-s0.json", "pruned-s0.json", "quantized-s0.json"]
+        names = [f"{method}-s0.json" for method in ("bl0", "bl1", "column", "l1", "pruned", "quantized")]
         assert found == [tmp_path / "a" / "deeper" / n for n in names] + [tmp_path / "b" / n for n in names]
 
     def test_one_that_is_damaged_is_reported_and_not_passed_over(self, trained: Trained, tmp_path: Path) -> None:

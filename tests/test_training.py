@@ -1,6 +1,7 @@
 """The recipe on synthetic digits: exact records, exact repetition, exact resumption."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,8 +18,9 @@ from bitslice.lab import evaluation, training
 from bitslice.lab.config import Config
 from bitslice.lab.data import DATA_SETS, Images
 from bitslice.lab.disk import sha256
+from bitslice.lab.experiments import mnist
 from bitslice.lab.records import Record, read
-from bitslice.lab.words import InputScaling, Method
+from bitslice.lab.words import InputScaling, Method, Profile
 from bitslice.quantizer import quantized_tensors
 from bitslice.storage import load_arrays
 from tests.conftest import QUANTIZED_METHODS, TEST, TRAIN, Trained, full_disk, silent, small
@@ -150,6 +152,17 @@ class TestLearning:
         assert names(tmp_path)[0] == "bl1-normalized-s0.json"
         assert len(record.density) == 3
         assert evaluation.measure(read(record.path).network(), TEST, config) == record.final
+
+    @pytest.mark.usefixtures("digits")
+    def test_without_l1_in_pretraining_runs_start_from_a_network_of_their_own(
+        self, trained: Trained, tmp_path: Path
+    ) -> None:
+        shutil.copy(trained.folder / "quantized-s0.state.npz", tmp_path)
+        run(replace(mnist(Method.PRUNED, Profile.SMOKE, pretrain_alpha=0), adc_images=10), tmp_path)
+        written = {"pruned-p0-s0.json", "quantized-p0-s0.json", "quantized-p0-s0.state.npz"}
+        assert written <= set(names(tmp_path))
+        usual = trained.records[Method.QUANTIZED]
+        assert read(tmp_path / "quantized-p0-s0.json").mean_density > usual.mean_density
 
 
 class TestRepetition:

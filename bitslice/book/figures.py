@@ -32,12 +32,12 @@ SLICE_COLOURS = {"B3": "#D55E00", "B2": "#E69F00", "B1": "#56B4E9", "B0": "#0072
 """A colour per slice: warm for the most significant, cold for the least."""
 
 _MARKS = (("#777777", "D"), ("#999999", "s"), ("#0072B2", "o"), ("#D55E00", "^"), ("#009E73", "v"), ("#CC79A7", "P"))
-"""Colours and markers for methods, in their order; the last is still free."""
+"""Colours and markers for methods, in their order."""
 
 METHOD_NAMES = {method.value: method.title for method in Method}
 _DRAWN = [method.value for method in Method if method is not Method.FLOAT]
-METHOD_COLOURS = {name: colour for name, (colour, _) in zip(_DRAWN, _MARKS, strict=False)}
-METHOD_MARKERS = {name: marker for name, (_, marker) in zip(_DRAWN, _MARKS, strict=False)}
+METHOD_COLOURS = {name: colour for name, (colour, _) in zip(_DRAWN, _MARKS, strict=True)}
+METHOD_MARKERS = {name: marker for name, (_, marker) in zip(_DRAWN, _MARKS, strict=True)}
 
 EXPERIMENT_NAMES = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
 

@@ -14,10 +14,17 @@ def add(commands: Any) -> None:
     """Add the command to the parser's."""
     train = commands.add_parser("train", help="train one configuration; writes a record and integer weights")
     train.add_argument("experiment", help="mnist, cifar10-resnet20, cifar10-vgg11 or cifar10-vgg11-bn")
-    train.add_argument("--method", required=True, help="float, quantized, pruned, l1, bl1 or bl0")
+    train.add_argument("--method", required=True, help="float, quantized, pruned, l1, bl1, bl0 or column")
     train.add_argument("--profile", default="quick", help="smoke, quick (default), cpu, long or paper")
     train.add_argument("--seed", type=int, default=0, help="of the initialization and the data order (default 0)")
-    train.add_argument("--alpha", type=float, help="weight of the regularizer (default: the authors')")
+    train.add_argument(
+        "--alpha",
+        type=float,
+        help="weight of the regularizer, price of a slice or weights kept in a column (default: the method's)",
+    )
+    train.add_argument(
+        "--pretrain-alpha", type=float, help="weight of L1 in pre-training, 0: without it (default: the experiment's)"
+    )
     train.add_argument("--input-scaling", help="unit or normalized (default: the experiment's)")
     train.add_argument("--adc-bits", metavar="B0,B1,B2,B3", help="go on training through such ADCs, as 3,3,3,1")
     train.add_argument("--row-order", default="spread", help="with --adc-bits: spread (default) or consecutive")
@@ -48,7 +55,7 @@ def configuration(options: argparse.Namespace) -> "Config":
     experiment = by_name("experiment", EXPERIMENTS, options.experiment)
     scaling = None if options.input_scaling is None else by_value(InputScaling, options.input_scaling)
     method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
-    config = experiment(method, profile, options.seed, options.alpha, scaling)
+    config = experiment(method, profile, options.seed, options.alpha, scaling, options.pretrain_alpha)
     for name, unset in {"headroom": 0, "adc_levels": None, "adc_gradient": None, "adc_epochs": None}.items():
         if getattr(options, name) != unset and options.adc_bits is None:
             option = name.replace("_", "-")

@@ -41,11 +41,17 @@ def differing_fields(ours: dict[str, Any], theirs: dict[str, Any], prefix: str =
     return sorted(found)
 
 
-def check_alpha(alpha: float) -> float:
+def check_alpha(alpha: float) -> None:
     """Raise unless ``alpha`` is a finite number >= 0."""
     if not math.isfinite(alpha) or alpha < 0:
         raise BitsliceError(f"alpha must be a finite number, 0 or larger, not {alpha}")
-    return alpha
+
+
+def check_column_weights(alpha: float) -> int:
+    """Raise unless a column can keep ``alpha`` weights."""
+    if not (alpha >= 1 and float(alpha).is_integer()):
+        raise BitsliceError(f"alpha of column pruning, the weights kept, must be a whole number from 1, not {alpha}")
+    return int(alpha)
 
 
 def check_seed(seed: int) -> int:

@@ -28,6 +28,8 @@ class Stage:
     """Share of the target probability spread evenly over all classes."""
     slice_price: float | None = None
     """What the quantizer charges for a non-zero slice, in steps squared; None: nothing, the paper's quantizer."""
+    column_weights: int | None = None
+    """How many weights every column of an array keeps when pruned before this stage; None: it is pruned otherwise."""
     adc_bits: AdcSetting | None = None
     """ADC of every slice, B0 first, that the forward pass goes through; None: exact products."""
     row_order: RowOrder = RowOrder.CONSECUTIVE
@@ -62,8 +64,9 @@ class Config:
     """Test on the first so many images; None: all."""
     pretrain: Stage
     prune_threshold: float | None
-    """Elements below this magnitude are pruned before fine-tuning; None: the run ends after pre-training."""
+    """Elements below this magnitude are pruned before fine-tuning; None: by column, or none are."""
     finetune: Stage | None
+    """None: the run ends after pre-training."""
     rows: int
     """Wordlines of a crossbar, for the ADC statistics."""
     adc_images: int
@@ -79,10 +82,14 @@ class Config:
 
     @property
     def alpha(self) -> float | None:
-        """Weight of the method's own regularizer, or its price of a slice; None for a method without either."""
-        if self.finetune is None:
+        """Weight of the method's own regularizer, its price of a slice, or the weights that its columns keep; None for
+        a method without any."""
+        stage = self.finetune
+        if stage is None:
             return None
-        return self.finetune.alpha if self.finetune.regularizer else self.finetune.slice_price
+        if stage.regularizer:
+            return stage.alpha
+        return stage.slice_price if stage.column_weights is None else stage.column_weights
 
     def pretrained(self) -> "Config":
         """Configuration of the pre-trained network that this run starts from."""

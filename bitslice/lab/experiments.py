@@ -10,7 +10,7 @@ from bitslice.fixed_point import Rounding
 from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
-from bitslice.lab.stages import finetuning, pretraining
+from bitslice.lab.stages import finetuning, pretraining, threshold
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
 from bitslice.quantizer import check_headroom
 from bitslice.slices import slice_count
@@ -22,6 +22,7 @@ def mnist(
     seed: int = 0,
     alpha: float | None = None,
     input_scaling: InputScaling = InputScaling.UNIT,
+    pretrain_alpha: float | None = None,
 ) -> Config:
     """MNIST with the 784-100-10 perceptron (the paper's first table).
 
@@ -31,12 +32,13 @@ def mnist(
         method: what to train.
         profile: how long.
         seed: of the initialization and the data order.
-        alpha: weight of the method's regularizer; None: the method's default, but 10 for L1 (authors' code).
+        alpha: of the method, as :func:`bitslice.lab.stages.finetuning` takes it; None: the method's default, but 10
+            for L1 (authors' code).
         input_scaling: how pixels enter the network.
+        pretrain_alpha: weight of L1 in pre-training, 0: without it; None: 10 (authors' code).
 
     Raises:
-        BitsliceError: if alpha is negative, not a number, or given for a method without a regularizer; if the seed is
-            negative; if the experiment has no such profile.
+        BitsliceError: as that does; if the seed is negative; if the experiment has no such profile.
     """
     epochs = of_profile("mnist", {Profile.SMOKE: (2, 1), Profile.QUICK: (10, 5), Profile.PAPER: (100, 50)}, profile)
     learning_rate = 0.01 if profile is Profile.PAPER else 0.05
@@ -55,8 +57,8 @@ def mnist(
         input_scaling=input_scaling,
         train_images=6000 if small else None,
         test_images=1000 if small else None,
-        pretrain=pretraining(method, stage),
-        prune_threshold=0.01 if method.finetunes else None,
+        pretrain=pretraining(method, stage, pretrain_alpha),
+        prune_threshold=threshold(method),
         finetune=finetuning(method, tuned, alpha, {Method.L1: 10.0}),
         rows=128,
         adc_images=100 if small else 1000,
@@ -70,6 +72,7 @@ def cifar10(
     seed: int = 0,
     alpha: float | None = None,
     input_scaling: InputScaling = InputScaling.NORMALIZED,
+    pretrain_alpha: float | None = None,
 ) -> Config:
     """CIFAR-10 with VGG-11 or ResNet-20 (the paper's second table).
 
@@ -82,8 +85,9 @@ def cifar10(
         method: what to train.
         profile: how long; there is no ``quick``.
         seed: of the initialization and the data order.
-        alpha: weight of the method's regularizer; None: the method's default.
+        alpha: of the method, as :func:`bitslice.lab.stages.finetuning` takes it; None: the method's default.
         input_scaling: how pixels enter the network.
+        pretrain_alpha: weight of L1 in pre-training, 0: without it; None: the profile's.
 
     Raises:
         BitsliceError: as :func:`mnist`.
@@ -121,8 +125,8 @@ def cifar10(
         input_scaling=input_scaling,
         train_images=256 if small else None,
         test_images=200 if small else None,
-        pretrain=pretraining(method, trained),
-        prune_threshold=0.01 if method.finetunes else None,
+        pretrain=pretraining(method, trained, pretrain_alpha),
+        prune_threshold=threshold(method),
         finetune=finetuning(method, tuned, alpha),
         rows=128,
         adc_images=2 if small else 20,
@@ -140,7 +144,7 @@ class Experiment:
     Attributes:
         name: as users type it.
         title: as figures and tables print it.
-        configure: from method, profile, seed, alpha and input scaling to a configuration.
+        configure: from method, profile, seed, alpha, input scaling and alpha of pre-training to a configuration.
         seeds: how many seeds the defaults and the sweeps have; of what is adapted to ADCs, three at most.
         sweep: alphas by method, around the defaults (which are among them).
         adapted: what is adapted to the claimed ADCs.
@@ -170,10 +174,12 @@ class Experiment:
         seed: int = 0,
         alpha: float | None = None,
         input_scaling: InputScaling | None = None,
+        pretrain_alpha: float | None = None,
     ) -> Config:
         """The configuration; what is None is as ``configure`` has it. Raises as :func:`mnist`."""
         chosen = {"profile": profile, "input_scaling": input_scaling}
-        return self.configure(method, seed=seed, alpha=alpha, **{k: v for k, v in chosen.items() if v is not None})
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        return self.configure(method, seed=seed, alpha=alpha, pretrain_alpha=pretrain_alpha, **chosen)
 
 
 _COMPARED = (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
@@ -195,6 +201,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.L1: (1.0, 3.0, 10.0, 20.0, 30.0, 50.0, 100.0),
                 Method.BL1: (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
                 Method.BL0: _PRICES,
+                Method.COLUMN: (2.0, 5.0, 10.0),
             },
             adapted=(
                 (Method.QUANTIZED, PLAIN),
@@ -220,6 +227,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.L1: (10.0, 20.0, 50.0, 100.0),
                 Method.BL1: (0.05, 0.1, 0.2, 0.5),
                 Method.BL0: _PRICES,
+                Method.COLUMN: (5.0, 10.0, 21.0),
             },
             adapted=(
                 *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
@@ -270,6 +278,7 @@ def adapted(config: Config, how: Adaptation = PLAIN) -> Config:
         regularizer=None,
         alpha=0.0,
         slice_price=None,
+        column_weights=None,
         schedule=Schedule.ONE_CYCLE,
         adc_bits=how.adc_bits,
         row_order=how.row_order,
@@ -292,7 +301,7 @@ def adaptation(config: Config) -> Adaptation | None:
 
 
 def run_name(config: Config) -> str:
-    """File name of a run's record: method, alpha where it is not the default, ADCs adapted to, seed.
+    """File name of a run's record: method, alphas where they are not the default, ADCs adapted to, seed.
 
     >>> run_name(adapted(mnist(Method.BL1, alpha=0.2)))
     'bl1-a0.2-adc3.3.3.1-spread-s0'
@@ -301,6 +310,8 @@ def run_name(config: Config) -> str:
     standard = EXPERIMENTS[config.experiment](config.method, config.profile, config.seed)
     if config.alpha != standard.alpha:
         parts.append(f"a{config.alpha:.15g}")
+    if config.pretrain.alpha != standard.pretrain.alpha:
+        parts.append(f"p{config.pretrain.alpha:.15g}")
     if config.input_scaling is not standard.input_scaling:
         parts.append(config.input_scaling.value)
     how = adaptation(config)

@@ -39,7 +39,9 @@ def again(config: Config) -> Config:
         BitsliceError: if there is no such experiment or profile any more.
     """
     experiment = by_name("experiment", EXPERIMENTS, config.experiment)
-    made = experiment(config.method, config.profile, config.seed, config.alpha, config.input_scaling)
+    made = experiment(
+        config.method, config.profile, config.seed, config.alpha, config.input_scaling, config.pretrain.alpha
+    )
     how = adaptation(config)
     return made if how is None else adapted(made, how)
 
@@ -53,7 +55,10 @@ def options(config: Config) -> str:
     words = [f"--method {config.method.value} --seed {config.seed}"]
     if config.alpha is not None:
         words.append(f"--alpha {config.alpha!r}")
-    if config.input_scaling is not EXPERIMENTS[config.experiment](config.method, config.profile).input_scaling:
+    standard = EXPERIMENTS[config.experiment](config.method, config.profile)
+    if config.pretrain.alpha != standard.pretrain.alpha:
+        words.append(f"--pretrain-alpha {config.pretrain.alpha!r}")
+    if config.input_scaling is not standard.input_scaling:
         words.append(f"--input-scaling {config.input_scaling.value}")
     how = adaptation(config)
     if how is not None:

@@ -104,6 +104,7 @@ class Record:
             "seed": self.config.seed,
             "alpha": self.config.alpha,
             "input_scaling": self.config.input_scaling.value,
+            "pretrain_alpha": self.config.pretrain.alpha,
             "accuracy": self.accuracy,
             "density": self.final.get("density"),
             "mean_density": self.final.get("mean_density"),

@@ -24,6 +24,7 @@ from bitslice.crossbar.adc import from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
 from bitslice.lab import models, pipeline, records
+from bitslice.lab.columns import prune_columns
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.data import DATA_SETS, Images
 from bitslice.lab.disk import check_writable
@@ -265,7 +266,10 @@ def run(
         if not state_path(config, folder).exists():
             run(config.pretrained(), folder, device, threads, report, checkpoint_seconds, compiled)
         load_state(model, config.pretrained(), folder)
-        prune(model, config.prune_threshold or 0.0)
+        if config.finetune.column_weights is None:
+            prune(model, config.prune_threshold or 0.0)
+        else:
+            prune_columns(model, config.finetune.column_weights, Crossbar(rows=config.rows))
         after_pruning = measure(model, test_images, config)
         this.train(model, train_images, config.finetune, "finetune")
     final = measure(model, test_images, config, this.adcs)

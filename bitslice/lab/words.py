@@ -21,14 +21,17 @@ class RegularizerKind(enum.Enum):
 
 
 class Method(enum.Enum):
-    """What is trained. Pruned, L1 and bit-slice L1 are the rows of the paper's tables; bit-slice L0 is ours.
+    """What is trained. Pruned, L1 and bit-slice L1 are the rows of the paper's tables; bit-slice L0 is ours, column
+    pruning a rival's.
 
     Attributes:
         title: as tables and figures print it.
         finetunes: whether it prunes a pre-trained network and trains it further.
         regularizer: that fine-tuning adds to the loss.
         charges: whether fine-tuning's quantizer charges for non-zero slices.
-        alpha: its default: weight of the regularizer (the authors', for CIFAR-10), or price of a slice.
+        alpha: its default: weight of the regularizer (the authors', for CIFAR-10), price of a slice, or weights that a
+            column keeps.
+        columns: whether it prunes by column in place of by threshold.
     """
 
     title: str
@@ -36,6 +39,7 @@ class Method(enum.Enum):
     regularizer: RegularizerKind | None
     charges: bool
     alpha: float | None
+    columns: bool
 
     def __new__(
         cls,
@@ -45,11 +49,12 @@ class Method(enum.Enum):
         regularizer: RegularizerKind | None = None,
         charges: bool = False,
         alpha: float | None = None,
+        columns: bool = False,
     ) -> "Method":
         member = object.__new__(cls)
         member._value_ = value
         member.title, member.finetunes, member.regularizer = title, finetunes, regularizer
-        member.charges, member.alpha = charges, alpha
+        member.charges, member.alpha, member.columns = charges, alpha, columns
         return member
 
     FLOAT = "float", "Float", False
@@ -64,6 +69,10 @@ class Method(enum.Enum):
     """Pruned, then fine-tuned with bit-slice L1."""
     BL0 = "bl0", "Bit-slice L0 (ours)", True, None, True, 32.0
     """Pruned, then fine-tuned with a quantizer that charges for non-zero slices (:mod:`bitslice.proximal`)."""
+    COLUMN = "column", "Column pruning", True, None, False, 5.0, True
+    """Pruned so that every column of an array holds few weights, then fine-tuned without a regularizer: the constraint
+    of TinyADC (Yuan et al., DATE 2021). They reach it by ADMM; here it is imposed once, on a network trained without
+    it, as the other methods prune (:mod:`bitslice.lab.columns`)."""
 
 
 class Profile(enum.Enum):

@@ -9,7 +9,7 @@ from bitslice.book.analysis.claimed import CLAIMED_BITS, slice_bits
 from bitslice.book.analysis.comparison import density_ratio, levels, pruned_ratio
 from bitslice.book.analysis.remedies import below_quantized
 from bitslice.book.analysis.seeds import Spread
-from bitslice.book.analysis.selection import at_default_alpha, released, select
+from bitslice.book.analysis.selection import at_default_alpha, at_defaults, released, select
 from bitslice.book.analysis.simulated import accuracies, simulated
 from bitslice.costs import ADC_MODELS, AdcModel
 from bitslice.crossbar import adcs
@@ -89,7 +89,8 @@ def _remedied(records: Sequence[Record], experiment: str) -> tuple[Spread | None
     ways: dict[tuple[Method, Stage], list[Record]] = defaultdict(list)
     for run in records:
         stage = run.config.adapt
-        if run.config.experiment == experiment and stage is not None and _as_claimed(stage):
+        own = run.config.experiment == experiment and at_defaults(run.config)
+        if own and stage is not None and _as_claimed(stage):
             ways[run.config.method, stage].append(run)
     costs = [(stage.headroom, c) for (_, stage), runs in ways.items() if (c := below_quantized(records, runs))]
     if not costs:

@@ -21,6 +21,7 @@ def select(
     method: Method,
     profile: Profile = Profile.PAPER,
     input_scaling: InputScaling | None = None,
+    pretrain_alpha: float | None = None,
 ) -> list[Record]:
     """All runs of one method in one profile of an experiment, whatever their alpha and seed, not adapted to ADCs.
 
@@ -30,23 +31,28 @@ def select(
         method: what was trained.
         profile: how long.
         input_scaling: how pixels entered the network; None: as the experiment's default has it.
+        pretrain_alpha: weight of L1 in pre-training; None: likewise.
     """
-    wanted = (experiment, method, profile, input_scaling or EXPERIMENTS[experiment](method, profile).input_scaling)
-    return [
-        record
-        for record in records
-        if (record.config.experiment, record.config.method, record.config.profile, record.config.input_scaling)
-        == wanted
-        and record.config.adapt is None
-    ]
+
+    def shared(c: Config) -> tuple[object, ...]:
+        return c.experiment, c.method, c.profile, c.input_scaling, c.pretrain.alpha, c.adapt
+
+    wanted = EXPERIMENTS[experiment](method, profile, input_scaling=input_scaling, pretrain_alpha=pretrain_alpha)
+    return [record for record in records if shared(record.config) == shared(wanted)]
+
+
+def at_defaults(config: Config) -> bool:
+    """Whether a run, before it was adapted to ADCs if it was, has its experiment's default settings."""
+    return run_name(config.before_adapting()) == f"{config.method.value}-s{config.seed}"
 
 
 def adapted(records: Iterable[Record], experiment: str, how: Adaptation = PLAIN) -> dict[str, list[Record]]:
-    """Runs of an experiment that were adapted like this, by method."""
+    """Runs of an experiment with its default settings that were adapted like this, by method."""
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
-        if record.config.experiment == experiment and adaptation(record.config) == how:
-            found.setdefault(record.config.method.value, []).append(record)
+        config = record.config
+        if config.experiment == experiment and at_defaults(config) and adaptation(config) == how:
+            found.setdefault(config.method.value, []).append(record)
     return found
 
 
@@ -66,7 +72,7 @@ def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[
         records, key=lambda r: (experiments.index(r.config.experiment), methods.index(r.config.method))
     ):
         config, path = record.config, folder / record.config.experiment / record.path.name
-        if run_name(config) == f"{config.method.value}-s{config.seed}" and path.exists():
+        if config.adapt is None and at_defaults(config) and path.exists():
             found.setdefault(config.experiment, {}).setdefault(config.method.value, []).append(path)
     if not found:
         raise BitsliceError(f"{folder} holds nothing on runs with default settings")
