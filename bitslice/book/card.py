@@ -79,4 +79,6 @@ def _training(config: Config) -> str:
     headroom = f", {how.headroom} bits of headroom" * bool(how.headroom)
     levels = ", levels found by layer" * (how.adc_levels is not None)
     rows = how.row_order.value
-    return f"{text}, the last through ADCs of {setting_name(how.adc_bits)} bits, {rows} rows{headroom}{levels}"
+    bits = setting_name(how.adc_bits) if how.adc_mean is None else f"{how.adc_mean:g}"
+    mean = " on average" * (how.adc_mean is not None)
+    return f"{text}, the last through ADCs of {bits} bits{mean}, {rows} rows{headroom}{levels}"

@@ -27,6 +27,12 @@ def add(commands: Any) -> None:
     )
     train.add_argument("--input-scaling", help="unit or normalized (default: the experiment's)")
     train.add_argument("--adc-bits", metavar="B0,B1,B2,B3", help="go on training through such ADCs, as 3,3,3,1")
+    train.add_argument(
+        "--adc-mean",
+        type=float,
+        metavar="BITS",
+        help="in place of --adc-bits: so many bits on average, allocated to layers and slices",
+    )
     train.add_argument("--row-order", default="spread", help="with --adc-bits: spread (default) or consecutive")
     train.add_argument("--headroom", type=int, default=0, help="with --adc-bits: highest bits of a weight left 0")
     train.add_argument(
@@ -35,8 +41,17 @@ def add(commands: Any) -> None:
         metavar="IMAGES",
         help="with --adc-bits: find every layer's ADC levels again on so many training images before each epoch",
     )
-    train.add_argument("--adc-gradient", help="with --adc-bits: straight_through or share (default: the experiment's)")
+    train.add_argument(
+        "--adc-gradient", help="with --adc-bits: straight_through, share or gaussian (default: the experiment's)"
+    )
     train.add_argument("--adc-epochs", type=int, help="with --adc-bits: for so many epochs (default: the profile's)")
+    train.add_argument("--adc-rate", type=float, help="with --adc-bits: peak of the learning rate")
+    train.add_argument(
+        "--adc-recalibrate",
+        type=int,
+        metavar="IMAGES",
+        help="with --adc-bits: estimate batch normalization again at the end, on so many training images",
+    )
     train.add_argument("--out", type=Path, help="folder (default build/runs/EXPERIMENT/PROFILE)")
     train.add_argument("--device", default="cpu", help="as torch names it (default cpu)")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default 1, fastest for small networks)")
@@ -56,15 +71,24 @@ def configuration(options: argparse.Namespace) -> "Config":
     scaling = None if options.input_scaling is None else by_value(InputScaling, options.input_scaling)
     method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
     config = experiment(method, profile, options.seed, options.alpha, scaling, options.pretrain_alpha)
-    for name, unset in {"headroom": 0, "adc_levels": None, "adc_gradient": None, "adc_epochs": None}.items():
-        if getattr(options, name) != unset and options.adc_bits is None:
+    through = options.adc_bits is not None or options.adc_mean is not None
+    asked = ("headroom", "adc_levels", "adc_gradient", "adc_epochs", "adc_rate", "adc_recalibrate")
+    for name in asked:
+        if getattr(options, name) and not through:
             option = name.replace("_", "-")
-            raise BitsliceError(f"--{option} takes part in training through ADCs: give --adc-bits too")
-    if options.adc_bits is not None:
-        gradient = None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient)
-        order = by_value(RowOrder, options.row_order)
-        bits = adc_setting(options.adc_bits)
-        how = Adaptation(bits, order, options.headroom, options.adc_levels, gradient, options.adc_epochs)
+            raise BitsliceError(f"--{option} takes part in training through ADCs: give --adc-bits or --adc-mean too")
+    if through:
+        how = Adaptation(
+            None if options.adc_bits is None else adc_setting(options.adc_bits),
+            options.adc_mean,
+            by_value(RowOrder, options.row_order),
+            options.headroom,
+            options.adc_levels,
+            None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient),
+            options.adc_epochs,
+            options.adc_rate,
+            options.adc_recalibrate,
+        )
         config = adapted(config, how)
     return config
 

@@ -11,6 +11,7 @@ from bitslice.crossbar.adc import (
     adcs,
     setting_name,
 )
+from bitslice.crossbar.allocation import allocate_adcs
 from bitslice.crossbar.aware import AdcGradient, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.crossbar.export import export_slices
@@ -45,6 +46,7 @@ __all__ = [
     "adc_setting",
     "adc_word",
     "adcs",
+    "allocate_adcs",
     "bitline_sums",
     "calibrate_adcs",
     "deploy",

@@ -152,6 +152,19 @@ class LayerAdcs(Mapping[str, AdcBits]):
                 return bits
         raise BitsliceError(f"no pattern of {', '.join(self)} gives layer {layer!r} its ADCs")
 
+    @property
+    def resolutions(self) -> "LayerAdcs":
+        """The same ADCs without steps and thresholds, so that their levels can be found again.
+
+        >>> LayerAdcs({"fc": (Adc(3, step=2), Adc(1, 8, 3))}).resolutions["fc"]
+        (3, 1)
+        """
+
+        def plain(bits: AdcBits) -> AdcBits:
+            return bits if bits is None or isinstance(bits, int) else tuple(adc.bits for adc in adcs(bits, len(bits)))
+
+        return LayerAdcs({pattern: plain(bits) for pattern, bits in self.items()})
+
 
 AdcChoice = AdcSetting | LayerAdcs
 """ADCs of a whole network, all layers' or by layer."""

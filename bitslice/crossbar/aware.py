@@ -5,7 +5,8 @@ which gradient the backward pass takes, see :class:`AdcGradient`.
 """
 
 import enum
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -38,6 +39,11 @@ class AdcGradient(enum.Enum):
 
     so an output of which an array clips half feels that array's inputs and weights half as much. Every array's product
     is computed by itself, which takes many times as long."""
+    GAUSSIAN = "gaussian"
+    """As the share, but of what a small change would become: every sum counts times a :func:`slope` that is a Gaussian
+    around each threshold (as of BNN-IGA's 1-bit ADCs), so that sums far beyond an ADC's range are not felt at all:
+
+        g_a = sum of the array's sums, each times its slope / the same without slopes"""
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -52,22 +58,41 @@ class _StraightThrough(torch.autograd.Function):
         return gradients[0], None
 
 
-def converted(words: Tensor, cells: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...], bits: int) -> Tensor:
-    """What the ADCs of one tile give, shifted and added: float32 ``(2 signs, vectors, outputs)``, exact below 2^24.
+def slope(adc: Adc, sums: Tensor) -> Tensor:
+    """Derivative of an ADC's transfer function, each of its steps a Gaussian of half a step's deviation around its
+    threshold: about 1 between the outermost thresholds, falling to 0 beyond; 1 if ideal.
+
+    Args:
+        adc: the converter.
+        sums: bitline sums, integers of any shape; the result is float32 of the same.
+    """
+    if adc.bits is None:
+        return torch.ones_like(sums, dtype=torch.float32)
+    levels = torch.arange(int(sums.max()) + 1, device=sums.device)
+    thresholds = levels[: 2**adc.bits - 1] * adc.step + adc.first
+    away = (levels[:, None] - thresholds) / (adc.step / 2)
+    return (2 * torch.exp(-away.square() / 2).sum(1) / math.sqrt(2 * math.pi))[sums]
+
+
+def added(
+    words: Tensor, cells: Tensor, crossbar: Crossbar, transfers: Sequence[Callable[[Tensor], Tensor]], bits: int
+) -> Tensor:
+    """What becomes of the sums of one tile, shifted and added: float32 ``(2 signs, vectors, outputs)``; of integers
+    exact below 2^24.
 
     Args:
         words: non-negative input codes, int32 ``(vectors, rows)``.
         cells: levels, uint8 ``(2 signs, slices, rows, outputs)``.
         crossbar: geometry.
-        converters: ADCs of every slice, B0 first.
+        transfers: what a slice's sums become, B0 first, as :meth:`bitslice.crossbar.Adc.convert`.
         bits: of an input word.
     """
     driven = digits(words, crossbar, bits)
     weights = 2.0 ** (crossbar.dac_bits * torch.arange(len(driven), device=words.device))
     total = torch.zeros((), device=words.device)
-    for k, adc in enumerate(converters):
+    for k, transfer in enumerate(transfers):
         sums = int_product(driven.flatten(0, 1), cells[:, k].transpose(0, 1).flatten(1))
-        codes = adc.convert(sums).float().unflatten(0, (len(driven), -1))
+        codes = transfer(sums).float().unflatten(0, (len(driven), -1))
         total = total + torch.tensordot(weights * 2.0 ** (crossbar.cell_bits * k), codes, 1)
     return cast(Tensor, total.unflatten(1, (2, -1)).transpose(0, 1))
 
@@ -77,19 +102,31 @@ class _Arrays(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, w: Tensor, rows: int, crossbar: Crossbar, adcs: tuple[Adc, ...], bits: int, input_bits: int
+        ctx: Any,
+        x: Tensor,
+        w: Tensor,
+        rows: int,
+        crossbar: Crossbar,
+        adcs: tuple[Adc, ...],
+        bits: int,
+        input_bits: int,
+        gradient: AdcGradient,
     ) -> Tensor:
+        converted = [adc.convert for adc in adcs]
+        sloped = [lambda sums, adc=adc: sums * slope(adc, sums) for adc in adcs]
         result = x.new_zeros(len(x), w.shape[1])
         ctx.parts, ctx.rows, ctx.signed = [], rows, bool((x < 0).any())
         for first in range(0, len(w), rows):
             part, side = x[:, first : first + rows], w[first : first + rows]
             cells = cell_levels(side.to(torch.int32), bits, crossbar.cell_bits)
             for phase, words, _ in phases(part.to(torch.int32), crossbar, input_bits, ctx.signed):
-                arrays = converted(words, cells, crossbar, adcs, input_bits)
-                for sign, given in zip((1, -1), arrays, strict=True):
+                arrays = added(words, cells, crossbar, converted, input_bits)
+                share = gradient is AdcGradient.SHARE
+                let_through = arrays if share else added(words, cells, crossbar, sloped, input_bits)
+                for sign, given, felt in zip((1, -1), arrays, let_through, strict=True):
                     exact = words.to(x.dtype) @ (sign * side).clamp_min(0)
                     result.add_(given, alpha=phase * sign)
-                    ctx.parts.append((first, phase, sign, torch.where(exact > 0, given / exact, 1)))
+                    ctx.parts.append((first, phase, sign, torch.where(exact > 0, felt / exact, 1)))
         ctx.save_for_backward(x, w)
         return result
 
@@ -105,10 +142,12 @@ class _Arrays(torch.autograd.Function):
             of_phase = (part * phase > 0) + (0.5 if ctx.signed else 1.0) * (part == 0)
             x_gradient[:, tile] += felt @ (side * (side * sign > 0)).T * of_phase
             w_gradient[tile] += (part * (part * phase > 0)).T @ felt * of_sign
-        return x_gradient, w_gradient, None, None, None, None, None
+        return x_gradient, w_gradient, *(None,) * 6
 
 
-def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...]) -> Tensor:
+def _product(
+    tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters: tuple[Adc, ...], gradient: AdcGradient
+) -> Tensor:
     """Output of the layer that holds ``tensor`` for its quantized input ``x``, through the ADCs."""
     layer, layout = tensor.layer, layout_of(tensor.layer)
     unfold = layout.unfold
@@ -131,7 +170,7 @@ def _product(tensor: QuantizedTensor, x: Tensor, crossbar: Crossbar, converters:
     tiles = crossbar.tiles(len(matrices))
     order, widths = torch.cat(tiles).to(x.device), (tensor.quantizer.bits, input_quantizer.bits)
     products = [
-        cast(Tensor, _Arrays.apply(v[:, order], w[order], len(tiles[0]), crossbar, converters, *widths))  # type: ignore[no-untyped-call]
+        cast(Tensor, _Arrays.apply(v[:, order], w[order], len(tiles[0]), crossbar, converters, *widths, gradient))  # type: ignore[no-untyped-call]
         for v, w in zip(vectors.chunk(groups, 1), matrices.chunk(groups, 1), strict=True)
     ]
     result = torch.cat(products, dim=1) * scale
@@ -159,10 +198,10 @@ def through_adcs(
 
     Raises:
         BitsliceError: as :func:`bitslice.crossbar.map_network`; if there are not as many ADCs as slices; for
-            signed inputs by offset with :attr:`AdcGradient.SHARE`, as an array then sums more than a product.
+            signed inputs by offset with a gradient by arrays, as an array then sums more than a product.
     """
     crossbar = crossbar or Crossbar()
-    if crossbar.signed_inputs is SignedInputs.OFFSET and gradient is AdcGradient.SHARE:
+    if crossbar.signed_inputs is SignedInputs.OFFSET and gradient is not AdcGradient.STRAIGHT_THROUGH:
         raise BitsliceError("the share that an array lets through needs signed inputs in two phases, not by offset")
     handles = []
     for tensor in stored_weights(model, crossbar):
@@ -177,8 +216,8 @@ def through_adcs(
             converters: tuple[Adc, ...] = converters,
         ) -> Tensor:
             with torch.autocast(output.device.type, enabled=False):
-                if gradient is AdcGradient.SHARE:
-                    return _product(tensor, input_of(inputs, others), crossbar, converters)
+                if gradient is not AdcGradient.STRAIGHT_THROUGH:
+                    return _product(tensor, input_of(inputs, others), crossbar, converters, gradient)
                 x = input_of(inputs, others).detach().float()
                 mapped = observed(map_layer(tensor, crossbar), [x])
                 given = CrossbarLayer(tensor.layer, mapped, converters).product(x)

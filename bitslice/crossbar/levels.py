@@ -45,7 +45,7 @@ def candidates(bits: int, largest: int) -> list[Adc]:
     ]
 
 
-class _Slice:
+class SliceProducts:
     """What one slice of a layer may convert to: products of its cells alone, under each candidate.
 
     A product is linear in an ADC's step where its code is not: 1-bit ADCs of one threshold share their codes.
@@ -83,7 +83,7 @@ def best(mapped: MappedLayer, asked: tuple[Adc, ...], x: Tensor) -> tuple[Adc, .
         asked: ADCs of every slice, B0 first. One that has a step or a threshold of its own, or is ideal, stays.
         x: the layer's quantized inputs.
     """
-    slices = [_Slice(mapped, k, adc) for k, adc in enumerate(asked)]
+    slices = [SliceProducts(mapped, k, adc) for k, adc in enumerate(asked)]
     sizes = [len(each.simulations) for each in slices]
     gram = torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64)
     if mapped.layout.unfold is not None and x.dim() < mapped.layout.dimensions + 2:

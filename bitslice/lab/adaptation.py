@@ -1,8 +1,10 @@
 """How networks are adapted to ADCs: what differs between the ways that are compared."""
 
+import math
 from dataclasses import dataclass, replace
 
 from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
+from bitslice.errors import BitsliceError
 from bitslice.lab.words import Profile
 
 #: ADC resolutions that the paper's abstract names, B0 first.
@@ -14,21 +16,46 @@ class Adaptation:
     """How a network is adapted to ADCs.
 
     Attributes:
-        adc_bits: ADC of every slice, B0 first.
+        adc_bits: ADC of every slice, B0 first; None: as ``adc_mean`` says.
+        adc_mean: bits of a conversion on average, allocated to layers and slices; None: as ``adc_bits`` says.
         row_order: which wordlines share an array.
         headroom: highest bits of every weight's word that stay 0.
         adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
             None: all layers have the same.
         gradient: what the backward pass makes of ADCs; None: the experiment's.
         epochs: how long; None: as the profile has it.
+        rate: peak of the learning rate; None: the experiment's.
+        recalibrated: on how many training images batch normalization is estimated again at the end; None: it is not.
+
+    Raises:
+        BitsliceError: for ADCs both named and allocated, or allocated without levels; no image, no epoch, or no rate
+            above 0.
     """
 
-    adc_bits: AdcSetting = CLAIMED
+    adc_bits: AdcSetting | None = CLAIMED
+    adc_mean: float | None = None
     row_order: RowOrder = RowOrder.SPREAD
     headroom: int = 0
     adc_levels: int | None = None
     gradient: AdcGradient | None = None
     epochs: int | None = None
+    rate: float | None = None
+    recalibrated: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.adc_bits is None) is (self.adc_mean is None):
+            raise BitsliceError("ADCs are named slice by slice, or allocated by their mean resolution: one of both")
+        if self.adc_mean is not None and (not 1 <= self.adc_mean < math.inf or self.adc_levels is None):
+            raise BitsliceError("ADCs have at least 1 bit on average, and are allocated on the images for levels")
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise BitsliceError(f"a learning rate is above 0, not {self.rate}")
+        for told, count in {
+            "the levels of ADCs are found on at least 1 image": self.adc_levels,
+            "a network is adapted for at least 1 epoch": self.epochs,
+            "batch normalization is estimated again on at least 1 image": self.recalibrated,
+        }.items():
+            if count is not None and count < 1:
+                raise BitsliceError(f"{told}, not {count}")
 
     def epochs_of(self, profile: Profile) -> int:
         """How many epochs a network of ``profile`` is adapted."""

@@ -31,7 +31,10 @@ class Stage:
     column_weights: int | None = None
     """How many weights every column of an array keeps when pruned before this stage; None: it is pruned otherwise."""
     adc_bits: AdcSetting | None = None
-    """ADC of every slice, B0 first, that the forward pass goes through; None: exact products."""
+    """ADC of every slice, B0 first, that the forward pass goes through; None: as ``adc_mean`` says."""
+    adc_mean: float | None = None
+    """Bits of a conversion on average, allocated to layers and slices on the images that levels are found on before the
+    first epoch (:func:`bitslice.crossbar.allocate_adcs`); None, and no ``adc_bits``: exact products."""
     row_order: RowOrder = RowOrder.CONSECUTIVE
     """Which wordlines share an array, where the forward pass goes through ADCs."""
     adc_gradient: AdcGradient = AdcGradient.SHARE
@@ -41,6 +44,9 @@ class Stage:
     adc_levels: int | None = None
     """On how many training images the levels of every layer's ADCs are found again before each epoch
     (:func:`bitslice.crossbar.calibrate_adcs`); None: all layers have those of ``adc_bits``."""
+    recalibrated: int | None = None
+    """On how many training images batch normalization is estimated again after the last epoch, through the ADCs
+    (:func:`bitslice.crossbar.recalibrate`); None: it stays as it was trained."""
 
 
 @dataclass(frozen=True)

@@ -253,51 +253,62 @@ def adapted(config: Config, how: Adaptation = PLAIN) -> Config:
 
     Args:
         config: of a fixed-point network.
-        how: ADCs, row order, headroom, levels.
+        how: ADCs, row order, headroom, levels, and how it is trained.
 
     Raises:
-        BitsliceError: for a float network, ADCs that do not fit the slices, a headroom that leaves no bit, no image
-            for the levels, or no epoch.
+        BitsliceError: for a float network, ADCs that do not fit the slices, or a headroom that leaves no bit.
     """
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
     experiment = EXPERIMENTS[config.experiment]
     adcs(how.adc_bits, slice_count(config.bits))
     check_headroom(how.headroom, config.bits)
-    if how.adc_levels is not None and how.adc_levels < 1:
-        raise BitsliceError(f"the levels of ADCs are found on at least 1 image, not {how.adc_levels}")
-    rate = experiment.adapt_rate_headroom if how.headroom else experiment.adapt_rate
-    if how.adc_levels is not None:
-        rate = experiment.adapt_rate_levels
-    if how.epochs is not None and how.epochs < 1:
-        raise BitsliceError(f"a network is adapted for at least 1 epoch, not {how.epochs}")
     stage = replace(
         config.finetune or config.pretrain,
         epochs=how.epochs_of(config.profile),
-        learning_rate=rate,
+        learning_rate=_rate(experiment, how) if how.rate is None else how.rate,
         regularizer=None,
         alpha=0.0,
         slice_price=None,
         column_weights=None,
         schedule=Schedule.ONE_CYCLE,
         adc_bits=how.adc_bits,
+        adc_mean=how.adc_mean,
         row_order=how.row_order,
         headroom=how.headroom,
         adc_gradient=how.gradient or experiment.adapt_gradient,
         adc_levels=how.adc_levels,
+        recalibrated=how.recalibrated,
     )
     return replace(config, adapt=stage)
+
+
+def _rate(experiment: Experiment, how: Adaptation) -> float:
+    """Peak of the learning rate where none is given."""
+    if how.adc_levels is not None:
+        return experiment.adapt_rate_levels
+    return experiment.adapt_rate_headroom if how.headroom else experiment.adapt_rate
 
 
 def adaptation(config: Config) -> Adaptation | None:
     """How a network of ``config`` is adapted; None: it is not."""
     stage = config.adapt
-    if stage is None or stage.adc_bits is None:
+    if stage is None or stage.adc_bits is None is stage.adc_mean:
         return None
-    default = stage.adc_gradient is EXPERIMENTS[config.experiment].adapt_gradient
-    gradient = None if default else stage.adc_gradient
-    how = Adaptation(stage.adc_bits, stage.row_order, stage.headroom, stage.adc_levels, gradient)
-    return how if how.epochs_of(config.profile) == stage.epochs else replace(how, epochs=stage.epochs)
+    experiment = EXPERIMENTS[config.experiment]
+    how = Adaptation(
+        stage.adc_bits,
+        stage.adc_mean,
+        stage.row_order,
+        stage.headroom,
+        stage.adc_levels,
+        None if stage.adc_gradient is experiment.adapt_gradient else stage.adc_gradient,
+        recalibrated=stage.recalibrated,
+    )
+    epochs = None if how.epochs_of(config.profile) == stage.epochs else stage.epochs
+    return replace(
+        how, epochs=epochs, rate=None if _rate(experiment, how) == stage.learning_rate else stage.learning_rate
+    )
 
 
 def run_name(config: Config) -> str:
@@ -316,7 +327,8 @@ def run_name(config: Config) -> str:
         parts.append(config.input_scaling.value)
     how = adaptation(config)
     if how is not None:
-        parts.append("adc" + ".".join(adc_word(adc) for adc in how.adc_bits))
+        named = ".".join(adc_word(adc) for adc in how.adc_bits or ())
+        parts.append(f"adc{named}" if how.adc_mean is None else f"mean{how.adc_mean:g}")
         if how.row_order is not RowOrder.CONSECUTIVE:
             parts.append(how.row_order.value)
         if how.headroom:
@@ -327,4 +339,8 @@ def run_name(config: Config) -> str:
             parts.append(how.gradient.value)
         if how.epochs is not None:
             parts.append(f"e{how.epochs}")
+        if how.rate is not None:
+            parts.append(f"r{how.rate:.15g}")
+        if how.recalibrated is not None:
+            parts.append(f"bn{how.recalibrated}")
     return "-".join([*parts, f"s{config.seed}"])

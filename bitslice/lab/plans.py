@@ -62,14 +62,19 @@ def options(config: Config) -> str:
         words.append(f"--input-scaling {config.input_scaling.value}")
     how = adaptation(config)
     if how is not None:
-        words.append(f"--adc-bits {','.join(map(adc_word, how.adc_bits))} --row-order {how.row_order.value}")
-        words.append(f"--headroom {how.headroom}")
+        named = ",".join(map(adc_word, how.adc_bits or ()))
+        words.append(f"--adc-bits {named}" if how.adc_mean is None else f"--adc-mean {how.adc_mean!r}")
+        words.append(f"--row-order {how.row_order.value} --headroom {how.headroom}")
         if how.adc_levels is not None:
             words.append(f"--adc-levels {how.adc_levels}")
         if how.gradient is not None:
             words.append(f"--adc-gradient {how.gradient.value}")
         if how.epochs is not None:
             words.append(f"--adc-epochs {how.epochs}")
+        if how.rate is not None:
+            words.append(f"--adc-rate {how.rate!r}")
+        if how.recalibrated is not None:
+            words.append(f"--adc-recalibrate {how.recalibrated}")
     return " ".join(words)
 
 

@@ -3,12 +3,14 @@
 import importlib
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
 from bitslice.lab import records
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.evaluation import network_input
+from bitslice.lab.pipeline import batches
 
 
 def network_and_images(name: str, limit: int | None = None) -> tuple[nn.Module, Tensor, Tensor]:
@@ -24,7 +26,8 @@ def network_and_images(name: str, limit: int | None = None) -> tuple[nn.Module, 
     module, colon, function = name.partition(":")
     if not colon:
         record = records.read(Path(name))
-        return record.network(), *_inputs(record, limit, train=False)
+        images = DATA_SETS[record.config.data](False).first(limit)
+        return record.network(), network_input(images.pixels, images, record.config.input_scaling), images.labels
     try:
         model, images, labels = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -32,17 +35,24 @@ def network_and_images(name: str, limit: int | None = None) -> tuple[nn.Module, 
     return model.eval(), images[:limit], labels[:limit]
 
 
-def training_images(name: str, limit: int) -> Tensor:
-    """The first so many training inputs of a network, by the path of its record.
+def training_images(name: str, limit: int, last: bool = False) -> tuple[Tensor, Tensor]:
+    """Training inputs of a network with their labels, by the path of its record, as training shows them: augmented.
+
+    Without that a network finds them far easier than others: batch normalization that is estimated again on them costs
+    ResNet-20 two points of accuracy.
+
+    Args:
+        name: path of a run's record.
+        limit: how many.
+        last: whether they are the last ones, not the first.
 
     Raises:
         BitsliceError: if there is no such record, or ``name`` is that of a function.
     """
     if ":" in name:
         raise BitsliceError(f"{name} gives no training images: only a run's record tells which they are")
-    return _inputs(records.read(Path(name)), limit, train=True)[0]
-
-
-def _inputs(record: records.Record, limit: int | None, train: bool) -> tuple[Tensor, Tensor]:
-    images = DATA_SETS[record.config.data](train).first(limit)
-    return network_input(images.pixels, images, record.config.input_scaling), images.labels
+    config = records.read(Path(name)).config
+    images = DATA_SETS[config.data](True)
+    images = images.last(limit) if last else images.first(limit)
+    pixels, labels = next(batches(images, limit, config.augmentation, torch.Generator().manual_seed(0)))
+    return network_input(pixels, images, config.input_scaling), labels

@@ -18,8 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from bitslice.crossbar import AdcChoice, Crossbar, calibrate_adcs, through_adcs
+from bitslice.crossbar import (
+    AdcChoice,
+    Crossbar,
+    LayerAdcs,
+    allocate_adcs,
+    calibrate_adcs,
+    deploy,
+    map_network,
+    recalibrate,
+    through_adcs,
+)
 from bitslice.crossbar.adc import from_json, to_json
 from bitslice.errors import BitsliceError
 from bitslice.files import atomic_write
@@ -116,13 +127,16 @@ class Run:
 
     def converting(self, model: nn.Module, images: Images, stage: Stage) -> AbstractContextManager[None]:
         """While open, ``model`` runs through the stage's ADCs, whose levels are found first where the stage says so."""
-        if stage.adc_bits is None:
+        if stage.adc_bits is None is stage.adc_mean:
             return nullcontext()
         crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
-        self.adcs = stage.adc_bits
-        if stage.adc_levels is not None:
-            shown = network_input(images.pixels[: stage.adc_levels], images, self.config.input_scaling)
-            self.adcs = calibrate_adcs(model, shown, stage.adc_bits, crossbar)
+        shown = network_input(images.pixels[: stage.adc_levels or 0], images, self.config.input_scaling)
+        bits: AdcChoice | None = stage.adc_bits
+        if stage.adc_mean is not None and isinstance(self.adcs, LayerAdcs):
+            bits = self.adcs.resolutions  # as before the first epoch
+        elif stage.adc_mean is not None:
+            [bits] = allocate_adcs(model, shown, [stage.adc_mean], crossbar)
+        self.adcs = bits if bits is None or stage.adc_levels is None else calibrate_adcs(model, shown, bits, crossbar)
         return through_adcs(model, self.adcs, crossbar, stage.adc_gradient)
 
     def epoch(
@@ -161,6 +175,18 @@ class Run:
             total_loss += loss.detach() * len(labels)
             correct += (logits.detach().argmax(dim=1) == labels).sum()
         return float(total_loss) / len(images), 100.0 * int(correct) / len(images)
+
+    def recalibrate(self, model: nn.Module, images: Images, stage: Stage) -> None:
+        """Estimate batch normalization again on what the crossbars give for ``images``, as training shows them."""
+        generator = torch.Generator().manual_seed(self.config.seed)
+        pixels, _ = next(pipeline.batches(images, len(images), self.config.augmentation, generator))
+        x = network_input(pixels, images, self.config.input_scaling)
+        crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
+        deployed = deploy(model.eval(), map_network(model, x[: self.config.adc_images], crossbar), self.adcs)
+        recalibrate(deployed, x)
+        for name, module in deployed.named_modules():
+            if isinstance(module, _BatchNorm):
+                model.get_submodule(name).load_state_dict(module.state_dict())
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, epochs_done: int) -> None:
         """Write the checkpoint in one step."""
@@ -258,6 +284,8 @@ def run(
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
         leave_headroom(model, config.adapt.headroom)
         this.train(model, train_images, config.adapt, "adapt")
+        if config.adapt.recalibrated is not None:
+            this.recalibrate(model, train_images.first(config.adapt.recalibrated), config.adapt)
     elif config.finetune is None:
         this.train(model, train_images, config.pretrain, "pretrain")
         if config.method is Method.QUANTIZED:

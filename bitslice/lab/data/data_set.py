@@ -34,6 +34,10 @@ class Images:
         """The first ``count`` images; None: all."""
         return Images(self.pixels[:count], self.labels[:count], self.mean, self.std)
 
+    def last(self, count: int) -> "Images":
+        """The last ``count`` images."""
+        return Images(self.pixels[-count:], self.labels[-count:], self.mean, self.std)
+
     def to(self, device: torch.device, layout: torch.memory_format = torch.contiguous_format) -> "Images":
         """The same images on ``device``, their pixels laid out in memory as ``layout`` says."""
         pixels = self.pixels.to(device, memory_format=layout)

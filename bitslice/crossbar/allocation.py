@@ -1,0 +1,114 @@
+"""How many bits every ADC should have, layer by layer and slice by slice, as a few training images show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bitslice.calibration import call, modes_kept
+from bitslice.crossbar.adc import Adc, LayerAdcs, adcs
+from bitslice.crossbar.geometry import Crossbar
+from bitslice.crossbar.levels import SliceProducts
+from bitslice.crossbar.mapped_layer import MappedLayer
+from bitslice.crossbar.mapping import input_of, layer_name, map_layer, observed, stored_weights
+from bitslice.crossbar.simulation import Simulation
+from bitslice.errors import BitsliceError
+from bitslice.quantizer import QuantizedTensor
+
+
+@dataclass
+class _Slice:
+    """One slice of a layer: its resolution, what it converts, and what it spoils by resolution, from 1 bit on."""
+
+    bits: int
+    conversions: int
+    errors: list[float]
+
+    @property
+    def price(self) -> float:
+        """Error that one bit less adds, by conversion."""
+        return (self.errors[self.bits - 2] - self.errors[self.bits - 1]) / max(1, self.conversions)
+
+
+def slice_errors(mapped: MappedLayer, k: int, x: Tensor) -> list[float]:
+    """What ADCs of 1, 2, ... bits on one slice spoil, each with the best of its levels: the sum of squared errors of
+    the layer's product, by that of its squares. The last is the resolution that no input exceeds: it spoils nothing.
+
+    Args:
+        mapped: the layer.
+        k: the slice.
+        x: the layer's quantized inputs.
+    """
+    whole = Simulation(mapped, adcs(None, mapped.slices)).product(x).double().square().sum().item()
+    found = []
+    for bits in range(1, int(mapped.bounds[:, :, :, k].max()).bit_length()):
+        candidates = SliceProducts(mapped, k, Adc(bits))
+        least = (candidates.errors @ candidates.products(x)).square().sum(1).min().item()
+        found.append(least / whole if whole else 0.0)
+    return [*found, 0.0]
+
+
+@torch.no_grad()
+def allocate_adcs(
+    model: nn.Module, images: Any, mean_bits: Sequence[float], crossbar: Crossbar | None = None
+) -> list[LayerAdcs]:
+    """ADC resolutions by layer and slice that need so many bits on average, over all conversions of an image.
+
+    A greedy search from lossless ADCs down: again and again the one loses a bit that adds the least error for the
+    comparisons it saves. A slice's error is that of its layer's product under the best levels, relative to the product,
+    on the exact network's inputs; errors of slices and layers are taken to add up. Columns without a set cell are not
+    converted. Levels are then :func:`bitslice.crossbar.calibrate_adcs`'s to find.
+
+    Args:
+        model: a quantized network, in either mode.
+        images: training inputs, float ``(images, ...)``; a tuple or dictionary of arguments where it takes several.
+        mean_bits: at most so many; a choice for each. Where lossless ADCs need fewer, they are the choice.
+        crossbar: geometry; None: the defaults.
+
+    Raises:
+        BitsliceError: as :func:`bitslice.crossbar.map_network`; for fewer than 1 bit; if there is no image.
+
+    >>> from bitslice import quantize
+    >>> model = nn.Linear(64, 8)
+    >>> _ = quantize(model)(torch.rand(4, 64))
+    >>> [setting] = allocate_adcs(model, torch.rand(4, 64), [1.0])
+    >>> setting.of("")
+    (1, 1, 1, 1)
+    """
+    if min(mean_bits, default=1) < 1:
+        raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {min(mean_bits):g}")
+    crossbar = crossbar or Crossbar()
+    slices: dict[str, list[_Slice]] = {}
+    handles = []
+    for tensor in stored_weights(model, crossbar):
+
+        def measure(module: nn.Module, inputs: Any, others: Any, output: Any, tensor: QuantizedTensor = tensor) -> None:
+            x, name = input_of(inputs, others).float(), layer_name(tensor)
+            if x.numel() and name not in slices:  # of a layer that is called several times, the first call counts
+                mapped = observed(map_layer(tensor, crossbar), [x])
+                errors = [slice_errors(mapped, k, x) for k in range(mapped.slices)]
+                used = mapped.conversions_of_used().tolist()
+                slices[name] = [_Slice(len(e), n, e) for n, e in zip(used, errors, strict=True)]
+
+        handles.append(tensor.layer.register_forward_hook(measure, with_kwargs=True))
+    try:
+        with modes_kept(model), torch.autocast(next(model.parameters()).device.type, enabled=False):
+            model.eval()
+            call(model, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not slices:
+        raise BitsliceError("the resolutions of ADCs are found on at least one image")
+    every = [each for own in slices.values() for each in own]
+    for tensor in stored_weights(model, crossbar):  # one that has no inputs, as an auxiliary head, stays lossless
+        bounds = map_layer(tensor, crossbar).bounds.amax(dim=(0, 1, 2, 4)).tolist()
+        slices.setdefault(layer_name(tensor), [_Slice(max(1, bound.bit_length()), 0, []) for bound in bounds])
+    found: dict[float, LayerAdcs] = {}
+    for most in sorted(mean_bits, reverse=True):
+        while sum(s.bits * s.conversions for s in every) > most * sum(s.conversions for s in every):
+            min((s for s in every if s.bits > 1), key=lambda each: each.price).bits -= 1
+        found[most] = LayerAdcs({name: tuple(each.bits for each in own) for name, own in slices.items()})
+    return [found[most] for most in mean_bits]
