@@ -70,13 +70,13 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 
 STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
 STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
-FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1"))
+FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1", "2,2,2,1"))
+FOUND += " --adc-mean 4,3,2.5,2,1.75,1.5,1.25,1 --judge 2000"
 SIMULATIONS = {
     "report": "report",
     "spread": "report --row-order spread",
-    "spread-calibrated": "report --row-order spread --calibrate 512",
     "headroom": "report --row-order spread --headroom 2",
-    "levels": "report --row-order spread --adc-levels 100" + FOUND,
+    "levels": "report --row-order spread" + FOUND,
     "stepped": "report" + "".join(f" --adc-bits {setting}" for setting in STEPPED),
     "tolerance": "tolerance --images 2000",
 }
@@ -91,11 +91,11 @@ def simulation(wildcards):
             words.append(f"--adc-bits {','.join(map(adc_word, adapt.adc_bits))} --row-order {adapt.row_order.value}")
     else:
         words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
-        if wildcards.experiment != "mnist":
-            if wildcards.kind == "levels":  # with batch normalization
-                words.append("--calibrate 512")
-            elif wildcards.kind != "report":
-                words.append("--images 1000")
+        if wildcards.kind == "levels":
+            words.append(f"--adc-levels {1000 if wildcards.experiment == 'mnist' else 50}")
+        if wildcards.experiment != "mnist" and wildcards.kind != "report":
+            # With levels batch normalization is estimated again.
+            words.append("--calibrate 2000" if wildcards.kind == "levels" else "--images 1000")
     return " ".join(words)
 
 

@@ -42,6 +42,11 @@ def add(commands: Any) -> None:
         help="resolutions, least significant slice first, or ideal; 3x2: 3 bits with a step of 2; or a JSON file of "
         "settings by layers' names and patterns; repeatable (default: a list from 8 to 2)",
     )
+    report.add_argument(
+        "--adc-mean",
+        metavar="BITS,...",
+        help="ADCs of so many bits on average, allocated to layers and slices on the images of --adc-levels",
+    )
     report.add_argument("--headroom", type=int, default=0, help="highest bits of a weight left 0 (default 0)")
     report.add_argument("--observed-images", type=int, default=200, help="images for bitline sums (default 200)")
     report.add_argument(
@@ -56,6 +61,12 @@ def add(commands: Any) -> None:
         metavar="IMAGES",
         help="find every layer's ADC levels on so many training images (default: as --adc-bits says)",
     )
+    report.add_argument(
+        "--judge",
+        type=int,
+        metavar="IMAGES",
+        help="classify so many of the last training images too, to choose ADCs by (default: none)",
+    )
     report.add_argument("--cost-model", default="components", help="of the ADC (default components: ISAAC's)")
     report.set_defaults(run=run_report)
     tolerance.add_argument("--adc-bits", default="8,8,8,8", metavar="B0,B1,B2,B3", help="as for report (default 8)")
@@ -67,6 +78,13 @@ def _at_least_one(name: str, value: int) -> int:
     if value < 1:
         raise BitsliceError(f"--{name} must be at least 1, not {value}")
     return value
+
+
+def _numbers(name: str, text: str | None) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")] if text else []
+    except ValueError as error:
+        raise BitsliceError(f"--{name} takes numbers, as 2.5,2, not {text!r}") from error
 
 
 def _crossbar(options: argparse.Namespace) -> "Crossbar":
@@ -97,15 +115,17 @@ def run_report(options: argparse.Namespace) -> None:
     from bitslice.lab.report import STANDARD, report
     from bitslice.lab.subjects import network_and_images, training_images
 
-    settings = [_adcs(text) for text in options.adc_bits] if options.adc_bits else STANDARD
+    means = _numbers("adc-mean", options.adc_mean)
+    settings = [_adcs(text) for text in options.adc_bits] if options.adc_bits else () if means else STANDARD
     crossbar = _crossbar(options)
     adc = anchored(by_name("cost model", ADC_MODELS, options.cost_model))
     torch.set_num_threads(_at_least_one("threads", options.threads))
     model, images, labels = network_and_images(options.network, options.images)
     calibration, shown = (
-        None if count is None else training_images(options.network, _at_least_one(name, count))
+        None if count is None else training_images(options.network, _at_least_one(name, count))[0]
         for name, count in (("calibrate", options.calibrate), ("adc-levels", options.adc_levels))
     )
+    judge = None if options.judge is None else _at_least_one("judge", options.judge)
     found = report(
         model,
         images,
@@ -117,6 +137,8 @@ def run_report(options: argparse.Namespace) -> None:
         options.headroom,
         calibration,
         shown,
+        means,
+        None if judge is None else training_images(options.network, judge, last=True),
         network=options.network,
         say=_progress,
     )

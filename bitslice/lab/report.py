@@ -20,6 +20,7 @@ from bitslice.crossbar import (
     LayerAdcs,
     LayerSums,
     MappedLayer,
+    allocate_adcs,
     bitline_sums,
     calibrate_adcs,
     deploy,
@@ -67,6 +68,8 @@ class Setting:
         interval: s between images, layers as a pipeline; None likewise.
         area: mm2 of all ADCs; None likewise, or where the model has no area.
         levels: ADCs by layer whose levels were found for these resolutions; None: they are as ``adc_bits`` says.
+        mean: bits of a conversion on average, for which ``adc_bits`` were allocated; None: they were given.
+        judged: percent of the training images that the report judges by; None: it does not.
     """
 
     adc_bits: Annotated[AdcChoice, PlainValidator(from_json)]
@@ -77,6 +80,8 @@ class Setting:
     interval: float | None
     area: float | None
     levels: Annotated[AdcChoice | None, PlainValidator(lambda found: found and from_json(found))] = None
+    mean: float | None = None
+    judged: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,10 @@ class Report:
             None: it was not.
         levels_images: on how many training images the levels of ADCs were found, for every setting
             (:func:`bitslice.crossbar.calibrate_adcs`); None: they were not.
+        judging_images: on how many training images settings are judged, so that none need be chosen on test images;
+            None: on none.
         digital_accuracy: percent, of the quantized network without crossbars.
+        digital_judged: the same on the training images that settings are judged on; None likewise.
         layers: of each layer its mapping, and per slice (B0 first) its bitline sums.
         settings: one a choice of ADCs.
         provenance: commit, versions, device, threads, wall time in seconds.
@@ -108,7 +116,9 @@ class Report:
     headroom: int
     calibration_images: int | None
     levels_images: int | None
+    judging_images: int | None
     digital_accuracy: float
+    digital_judged: float | None
     layers: Annotated[list[DescribedLayer], Field(min_length=1)]
     settings: Annotated[list[Setting], Field(min_length=1)]
     provenance: Provenance
@@ -124,7 +134,8 @@ class Report:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Report":
         """Inverse of :meth:`to_dict`; what is absent, as in reports older than it, was not done."""
-        absent = {"headroom": 0, "calibration_images": None, "levels_images": None}
+        none = ("calibration_images", "levels_images", "judging_images", "digital_judged")
+        absent = {"headroom": 0, **dict.fromkeys(none)}
         return checked(cls, {**absent, **values, "crossbar": describe_geometry(geometry(values["crossbar"]))})
 
     def lines(self) -> list[str]:
@@ -152,7 +163,8 @@ class Report:
             if setting.energy is not None and setting.latency is not None:
                 area = "" if setting.area is None else f", {setting.area:.3g} mm2"
                 cost = f"{1e6 * setting.energy:.3g} uJ, {1e6 * setting.latency:.3g} us{area}"
-            out.append(f"{setting_name(setting.adc_bits):20} {setting.accuracy:7.2f}%  {clipped}  {cost}")
+            name = setting_name(setting.adc_bits) if setting.mean is None else f"mean of {setting.mean:g}"
+            out.append(f"{name:20} {setting.accuracy:7.2f}%  {clipped}  {cost}")
         return [*out, f"Cost model: {self.cost_model}"]
 
 
@@ -207,6 +219,8 @@ def report(
     headroom: int = 0,
     calibration: Tensor | None = None,
     shown: Tensor | None = None,
+    means: Sequence[float] = (),
+    judged: tuple[Tensor, Tensor] | None = None,
     budget: int = 2**30,
     network: str = "",
     say: Callable[[str], None] = lambda line: None,
@@ -227,12 +241,16 @@ def report(
             setting (:func:`bitslice.crossbar.recalibrate`); None: it stays as it was trained.
         shown: training inputs ``(images, ...)`` on which the levels of every layer's ADCs are found, for every setting
             (:func:`bitslice.crossbar.calibrate_adcs`); None: they are as the settings say.
+        means: bits of a conversion on average; for each, behind ``settings``, ADCs are allocated to layers and slices
+            on ``shown`` (:func:`bitslice.crossbar.allocate_adcs`).
+        judged: training inputs with their labels that every setting is run on too; None: none.
         budget: bytes that a batch's tensors may take.
         network: what is mapped, in words.
         say: called with a line of progress now and then.
 
     Raises:
-        BitsliceError: if there are no images, the network cannot be mapped, or a setting does not fit its slices.
+        BitsliceError: if there are no images, the network cannot be mapped, a setting does not fit its slices, or
+            ADCs are to be allocated without images that show their levels.
     """
     if not len(images) or not 1 <= observed_images <= len(images):
         raise BitsliceError(f"a report needs images, and observes 1 to {len(images)} of them, not {observed_images}")
@@ -243,6 +261,11 @@ def report(
         model = copy.deepcopy(model)
         leave_headroom(model, headroom)
     mapped = map_network(model, seen, crossbar)
+    if means:
+        if shown is None:
+            raise BitsliceError("ADCs are allocated on the images that find their levels: give these too")
+        say(f"ADCs of {', '.join(f'{mean:g}' for mean in means)} bits on average")
+        settings = [*settings, *allocate_adcs(model, shown, means, crossbar)]
     converters = [  # refused before anything takes long
         {layer.name: adcs_of(layer.name, setting, layer.slices) for layer in mapped} for setting in settings
     ]
@@ -251,9 +274,11 @@ def report(
     sums = bitline_sums(model, mapped, seen, batch)
     by_slice = pooled(sums)
     batches = list(zip(images.split(batch), labels.split(batch), strict=True))
+    training = None if judged is None else list(zip(*(part.split(batch) for part in judged), strict=True))
+    asked = [*(None,) * (len(settings) - len(means)), *means]
     done = []
-    for setting, each in zip(settings, converters, strict=True):
-        ticker = _ticker(setting_name(setting), len(images), say)
+    for setting, each, mean in zip(settings, converters, asked, strict=True):
+        ticker = _ticker(setting_name(setting) if mean is None else f"mean of {mean:g}", len(images), say)
         levels = None if shown is None else calibrate_adcs(model, shown, setting, crossbar)
         if levels is not None:
             each = {name: adcs_of(name, levels, len(of)) for name, of in each.items()}
@@ -278,6 +303,8 @@ def report(
                 interval=cost.interval if cost else None,
                 area=cost.area if cost else None,
                 levels=levels,
+                mean=mean,
+                judged=None if training is None else percent_correct(deployed, training),
             )
         )
     return Report(
@@ -289,7 +316,9 @@ def report(
         headroom=headroom,
         calibration_images=None if calibration is None else len(calibration),
         levels_images=None if shown is None else len(shown),
+        judging_images=None if judged is None else len(judged[1]),
         digital_accuracy=percent_correct(model, batches),
+        digital_judged=None if training is None else percent_correct(model, training),
         layers=[describe(*pair) for pair in zip(mapped, sums, strict=True)],
         settings=done,
         provenance=provenance(images.device, torch.get_num_threads(), time.monotonic() - started),

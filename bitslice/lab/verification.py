@@ -187,9 +187,11 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
     settings = _chosen([setting.adc_bits for setting in released.settings], full)
     model, images, labels = network_and_images(released.network, released.images)
     calibration, shown = (
-        None if count is None else training_images(released.network, count)
+        None if count is None else training_images(released.network, count)[0]
         for count in (released.calibration_images, released.levels_images)
     )
+    count = released.judging_images
+    judging = None if count is None else training_images(released.network, count, last=True)
     found = report.report(
         model,
         images,
@@ -201,11 +203,14 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
         released.headroom,
         calibration,
         shown,
+        judged=judging,
     )
     before = [setting for setting in released.settings if setting.adc_bits in settings]
     apart = points(len(images))
     yield compare("accuracies without crossbars", lambda each: (each.digital_accuracy,), released, found, apart)
     yield compare("accuracies", lambda each: tuple(s.accuracy for s in each), before, found.settings, apart)
+    if judging:
+        yield compare("accuracies on training images", _judged, before, found.settings, points(len(judging[1])))
     yield compare(
         "shares clipped", lambda e: tuple(share for s in e for share in s.clipped), before, found.settings, 1e-4
     )
@@ -223,6 +228,10 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
         released,
         found,
     )
+
+
+def _judged(settings: Sequence[report.Setting]) -> tuple[float, ...]:
+    return tuple(setting.judged or 0.0 for setting in settings)
 
 
 def _costs(settings: Sequence[report.Setting], reference: Sequence[report.Setting]) -> tuple[float, ...]:

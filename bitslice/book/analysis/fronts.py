@@ -92,7 +92,7 @@ def ways(tried: Tried) -> Iterator[Way]:
     for title, how in ADAPTATIONS.items():
         for method, runs in tried.adapted.get(title, {}).items():
             alike = tried.reports.get(_mapping(how), {}).get(method, [])
-            if runs and alike:
+            if runs and alike and how.adc_bits is not None:
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
                 yield Way(method, title, how.adc_bits, accuracy, tuple(alike))
 
