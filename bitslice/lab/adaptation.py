@@ -73,3 +73,5 @@ LEVELS = Adaptation(adc_levels=100)
 """Levels are found, layer by layer."""
 LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
+ALLOCATED_MEANS = tuple(Adaptation(None, mean, adc_levels=25, recalibrated=2000) for mean in (1.5,))
+"""Resolutions are allocated to layers and slices, levels found; batch normalization is estimated again at the end."""

@@ -83,6 +83,11 @@ class Setting:
     mean: float | None = None
     judged: float | None = None
 
+    @property
+    def asked(self) -> AdcChoice | float:
+        """The ADCs as they were asked for: given, or by their mean resolution."""
+        return self.adc_bits if self.mean is None else self.mean
+
 
 @dataclass(frozen=True)
 class Report:

@@ -2,18 +2,11 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
-from bitslice.book.analysis.fronts import LAWS, Way, cheapest_ways, saving_finding
+from bitslice.book.analysis.fronts import LAWS, Way, cheapest_ways, saving_finding, ways, worth_finding
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
-from bitslice.book.analysis.remedies import (
-    KEPT,
-    WITHOUT,
-    adc_finding,
-    below_quantized,
-    by_remedy,
-    worth_finding,
-)
+from bitslice.book.analysis.remedies import KEPT, WITHOUT, adc_finding, below_quantized, by_remedy
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
     adapted,
@@ -38,12 +31,13 @@ from bitslice.book.analysis.simulated import (
     small_adcs_finding,
     tolerated,
 )
-from bitslice.book.analysis.tried import ADAPTATIONS, FOUND, REMEDIES, ByMethod, Tried, inside, tried
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, ALLOCATIONS, REMEDIES, ByMethod, Tried, inside, tried
 
 __all__ = [
     "ADAPTATIONS",
+    "ALLOCATED",
+    "ALLOCATIONS",
     "CLAIMED_BITS",
-    "FOUND",
     "GIVEN_UP",
     "KEPT",
     "LAWS",
@@ -104,5 +98,6 @@ __all__ = [
     "tolerated",
     "tried",
     "verdict",
+    "ways",
     "worth_finding",
 ]

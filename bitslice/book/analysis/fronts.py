@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
-from bitslice.book.analysis.tried import ADAPTATIONS, REMEDIES, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, ALLOCATIONS, REMEDIES, Tried, inside
 from bitslice.costs import COMPONENTS
-from bitslice.crossbar import AdcSetting
-from bitslice.crossbar.adc import adcs
+from bitslice.crossbar import AdcChoice, AdcSetting, LayerAdcs, adcs, setting_name
+from bitslice.crossbar.adc import adcs_of
 from bitslice.crossbar.geometry import RowOrder
 from bitslice.lab.adaptation import Adaptation
 from bitslice.lab.described import DescribedLayer
-from bitslice.lab.report import Report
+from bitslice.lab.experiments import run_name
+from bitslice.lab.report import Report, Setting
 from bitslice.lab.words import Method
 
 LAWS: Mapping[str, Callable[[int], float]] = {
@@ -36,17 +38,26 @@ class Way:
 
     Attributes:
         method: of the networks, by its value.
-        how: what was done for them, as :data:`REMEDIES` and :data:`ADAPTATIONS` have it.
-        adcs: of every slice, B0 first.
+        how: what was done for them, as :data:`REMEDIES`, :data:`ADAPTATIONS` and the like have it.
+        adcs: of every slice, B0 first; a number: the bits of a conversion on average, allocated to layers and slices.
         accuracy: percent of the test set, one a seed.
         reports: on networks of this mapping, whose conversions are counted.
+        chosen: ADCs of each of their networks.
+        spoiled: points that the same networks lose on training images, by which ADCs are chosen; None: not measured.
     """
 
     method: str
     how: str
-    adcs: AdcSetting
+    adcs: AdcSetting | float
     accuracy: Spread
     reports: tuple[Report, ...]
+    chosen: tuple[AdcChoice, ...]
+    spoiled: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The ADCs in words."""
+        return f"{self.adcs:g} on average" if isinstance(self.adcs, float) else setting_name(self.adcs)
 
     def energy(self, law: Callable[[int], float], used: bool) -> float:
         """Of an image, in units of the law.
@@ -55,30 +66,37 @@ class Way:
             law: energy of a conversion by resolution.
             used: whether columns without a set cell are left out.
         """
-        bits = [adc.bits or 0 for adc in adcs(self.adcs, len(self.adcs))]  # none is ideal
-        return _energy(self.reports, law, used, lambda _: bits)
+
+        def bits(report: int, layer: DescribedLayer) -> list[int]:
+            choice, slices = self.chosen[report], len(layer["slices"])
+            own = adcs_of(layer["name"], choice, slices) if isinstance(choice, LayerAdcs) else adcs(choice, slices)
+            return [adc.bits or 0 for adc in own]  # none is ideal
+
+        return _energy(self.reports, law, used, bits)
 
     def saving(self, law: Callable[[int], float], used: bool) -> float:
         """Against 8 bits in every column."""
-        return _energy(self.reports, law, False, lambda layer: [REFERENCE] * len(layer["slices"])) / self.energy(
-            law, used
-        )
+        reference = _energy(self.reports, law, False, lambda _, layer: [REFERENCE] * len(layer["slices"]))
+        return reference / self.energy(law, used)
 
     def saving_lossless(self, law: Callable[[int], float], used: bool) -> float:
         """Against the resolution, of every layer and slice, that no input exceeds; the same columns are converted."""
-        bound = _energy(self.reports, law, used, lambda layer: [each["bound_bits"] for each in layer["slices"]])
+        bound = _energy(self.reports, law, used, lambda _, layer: [each["bound_bits"] for each in layer["slices"]])
         return bound / self.energy(law, used)
 
 
 def _energy(
-    reports: Sequence[Report], law: Callable[[int], float], used: bool, bits: Callable[[DescribedLayer], Sequence[int]]
+    reports: Sequence[Report],
+    law: Callable[[int], float],
+    used: bool,
+    bits: Callable[[int, DescribedLayer], Sequence[int]],
 ) -> float:
-    """Mean over reports; ``bits`` gives those of a layer's slices, of which 0 need no ADC."""
+    """Mean over reports; ``bits`` gives those of the slices of a report's layer, of which 0 need no ADC."""
     total = 0.0
-    for report in reports:
+    for place, report in enumerate(reports):
         for layer in report.layers:
             counts = layer["conversions_of_used"] if used else layer["conversions"]
-            total += sum(count * law(n) for count, n in zip(counts, bits(layer), strict=True) if n)
+            total += sum(count * law(n) for count, n in zip(counts, bits(place, layer), strict=True) if n)
     return total / len(reports)
 
 
@@ -86,15 +104,36 @@ def ways(tried: Tried) -> Iterator[Way]:
     """Every way that was tried on the whole test set, by what is done for the ADCs, method, and ADCs."""
     for kind in WHOLE:
         for method, own in tried.reports.get(kind, {}).items():
-            for setting, accuracy in accuracies(own).items():
-                if isinstance(setting, tuple) and None not in setting:
-                    yield Way(method, REMEDIES[kind], setting, accuracy, tuple(own))
-    for title, how in ADAPTATIONS.items():
+            for asked, accuracy in accuracies(own).items():
+                settings = [next(s for s in report.settings if s.asked == asked) for report in own]
+                if isinstance(asked, float):
+                    yield Way(method, ALLOCATED, asked, accuracy, tuple(own), _bits(settings), _spoiled(own, settings))
+                elif isinstance(asked, tuple) and None not in asked:
+                    how = REMEDIES[kind]
+                    yield Way(method, how, asked, accuracy, tuple(own), _bits(settings), _spoiled(own, settings))
+    for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items():
         for method, runs in tried.adapted.get(title, {}).items():
-            alike = tried.reports.get(_mapping(how), {}).get(method, [])
-            if runs and alike and how.adc_bits is not None:
+            reports = {Path(each.network).stem: each for each in tried.reports.get(_mapping(how), {}).get(method, [])}
+            pairs = [(run, reports.get(run_name(run.config.before_adapting()))) for run in runs]
+            counted = [(run.adcs, report) for run, report in pairs if report is not None and run.adcs is not None]
+            if counted and len(counted) == len(runs):
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
-                yield Way(method, title, how.adc_bits, accuracy, tuple(alike))
+                chosen, alike = zip(*counted, strict=True)
+                asked = how.adc_bits if how.adc_bits is not None else float(how.adc_mean or 0)
+                yield Way(method, title, asked, accuracy, alike, chosen)
+
+
+def _bits(settings: Sequence[Setting]) -> tuple[AdcChoice, ...]:
+    return tuple(setting.adc_bits for setting in settings)
+
+
+def _spoiled(reports: Sequence[Report], settings: Sequence[Setting]) -> float | None:
+    lost = [
+        report.digital_judged - setting.judged
+        for report, setting in zip(reports, settings, strict=True)
+        if report.digital_judged is not None and setting.judged is not None
+    ]
+    return sum(lost) / len(lost) if lost else None
 
 
 def _mapping(how: Adaptation) -> str:
@@ -103,11 +142,12 @@ def _mapping(how: Adaptation) -> str:
 
 
 def cheapest_ways(tried: Tried) -> list[Way]:
-    """Of every method the way of least energy, by comparisons, that is at most :data:`KEPT` points below the quantized
-    network; methods without one are left out."""
+    """Of every method the way of least energy, by comparisons where columns without a set cell are not converted, that
+    keeps the accuracy: at most :data:`KEPT` points below the quantized network on the test set, and by ADCs that spoil no
+    more on the training images that they are chosen by, where there are such. Methods without one are left out."""
     best: dict[str, Way] = {}
     for way in ways(tried):
-        if tried.quantized - way.accuracy.mean <= KEPT:
+        if tried.quantized - way.accuracy.mean <= KEPT and (way.spoiled or 0) <= KEPT:
             before = best.get(way.method)
             if before is None or _rank(way) < _rank(before):
                 best[way.method] = way
@@ -117,7 +157,7 @@ def cheapest_ways(tried: Tried) -> list[Way]:
 
 def _rank(way: Way) -> tuple[float, float]:
     """Cheapest first, and of equal ones the most accurate."""
-    return way.energy(float, used=False), -way.accuracy.mean
+    return way.energy(float, used=True), -way.accuracy.mean
 
 
 GOAL, GOAL_LOSSLESS = 10.0, 3.0
@@ -152,4 +192,31 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
         f"SAR ADCs, against {REFERENCE} bits and against the network's own lossless ADCs (in brackets: where columns "
         f"without a set cell are not converted): {'; '.join(told)}. In brackets, savings of {GOAL:g}x and "
         f"{GOAL_LOSSLESS:g}x are reached on {len(met)} of {len(networks)} networks."
+    )
+
+
+def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str:
+    """In words: what each method's networks save at equal accuracy, and how much more than *Quantized* that is.
+
+    Args:
+        networks: what :func:`cheapest_ways` gives, by the experiment's title.
+    """
+    law, told = LAWS["SAR, by comparisons"], []
+    titles = {method.value: method.title for method in Method}
+    for title, found in networks.items():
+        savings = {way.method: way.saving(law, used=True) for way in found}
+        base = savings.pop(Method.QUANTIZED.value, None)
+        if base is None or not savings:
+            continue
+        best = max(savings, key=lambda method: savings[method])
+        bl1 = savings.get(Method.BL1.value)
+        own = "no ADCs keep it" if bl1 is None else f"{bl1:.1f}x"
+        told.append(
+            f"{title} *Quantized* {base:.1f}x, *{Method.BL1.title}* {own}"
+            + f", most of all *{titles[best]}* {savings[best]:.1f}x" * (best != Method.BL1.value)
+            + f", **{savings[best] / base:.1f} times what *Quantized* saves**"
+        )
+    return (
+        f"At most {KEPT:g} points below *Quantized*, with ADCs chosen for every network and columns without a set cell "
+        f"not converted, comparisons against {REFERENCE} bits: {'; '.join(told)}."
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
-from bitslice.book.analysis.tried import ADAPTATIONS, REMEDIES, ByMethod, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, ByMethod, Tried, inside
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
@@ -17,11 +17,17 @@ KEPT = 0.5
 
 
 def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
-    """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs."""
+    """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs.
+
+    Where resolutions are allocated, there are as many bits on average as in the claimed ones.
+    """
     found = {WITHOUT: {m: Spread(tuple(r.digital_accuracy for r in own)) for m, own in tried.reports["report"].items()}}
     for kind, title in REMEDIES.items():
         each = {m: accuracies(own).get(CLAIMED) for m, own in tried.reports.get(kind, {}).items()}
         found[title] = {method: accuracy for method, accuracy in each.items() if accuracy}
+    mean = sum(CLAIMED) / len(CLAIMED)
+    each = {m: accuracies(own).get(mean) for m, own in tried.reports.get("levels", {}).items()}
+    found[ALLOCATED] = {method: accuracy for method, accuracy in each.items() if accuracy}
     for title in ADAPTATIONS:
         found[title] = {
             method: spread(runs, lambda run: float(run.final["adc_accuracy"]))
@@ -65,6 +71,7 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
             for method, runs in methods.items()
             if runs
             and runs[0].config.adapt
+            and runs[0].config.adapt.adc_bits is not None
             and bool(runs[0].config.adapt.headroom) == headroom
             and (cost := below_quantized(records, runs))
         }
@@ -81,34 +88,3 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
     whole, fewer = closest(headroom=False), closest(headroom=True)
     found = [f"with B3 in use {whole}" if whole else "", f"with weights of fewer bits {fewer}" if fewer else ""]
     return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was trained through the claimed ADCs'}."
-
-
-def worth_finding(experiment: str, methods: ByMethod) -> str | None:
-    """In words: whether the network with the fewest set cells is the most accurate one, once each was trained through
-    levels that were found for it.
-
-    Args:
-        experiment: its title.
-        methods: runs adapted so, by method, one a seed.
-
-    Returns:
-        None where there are fewer than two networks to compare.
-    """
-    titles = {method.value: method.title for method in Method}
-    shares = {m: spread(runs, lambda run: run.mean_density) for m, runs in methods.items() if runs}
-    ends = {m: spread(methods[m], lambda run: float(run.final["adc_accuracy"])) for m in shares}
-    if len(shares) < 2:
-        return None
-    order = sorted(shares, key=lambda method: shares[method].mean)
-    sparsest, best = order[0], max(order, key=lambda method: ends[method].mean)
-    listed = ", ".join(
-        f"*{titles[m]}* with {shares[m].text(1, '%')} of its cells set {ends[m].text(2, '%')} (n={ends[m].n})"
-        for m in order
-    )
-    lead = ends[best].mean - ends[sparsest].mean
-    verdict = (
-        "the sparsest ends highest"
-        if best == sparsest
-        else f"the sparsest ends {lead:.2f} points below *{titles[best]}*"
-    )
-    return f"{experiment}, levels found and trained through: {listed}; **{verdict}**."

@@ -21,12 +21,12 @@ def simulated(runs: Iterable[Record], folder: Path) -> list[Simulated]:
     return [(run, read(path)) for run, path in paths if path.exists()]
 
 
-def accuracies(reports: Iterable[Report]) -> dict[AdcChoice, Spread]:
-    """Accuracy in percent by the ADCs, in the order of the reports, one a seed."""
-    found: dict[AdcChoice, list[float]] = defaultdict(list)
+def accuracies(reports: Iterable[Report]) -> dict[AdcChoice | float, Spread]:
+    """Accuracy in percent by the ADCs as asked for, in the order of the reports, one a seed."""
+    found: dict[AdcChoice | float, list[float]] = defaultdict(list)
     for report in reports:
         for setting in report.settings:
-            found[setting.adc_bits].append(setting.accuracy)
+            found[setting.asked].append(setting.accuracy)
     return {bits: Spread(tuple(values)) for bits, values in found.items()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bitslice.book.analysis.seeds import Spread
 from bitslice.book.analysis.selection import adapted, beside, read_each
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
+from bitslice.lab.adaptation import ALLOCATED_MEANS, LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, read
 from bitslice.lab.words import Method
@@ -15,24 +15,26 @@ from bitslice.lab.words import Method
 REMEDIES = {
     "report": "As trained",
     "spread": "Rows spread",
-    "spread-calibrated": "Batch norm estimated again",
     "headroom": "2 bits of headroom",
     "levels": "Levels found",
 }
 """Kinds of report, by their folder, with what was done for small ADCs; from the second on rows are spread, and where
 levels were found batch norm was estimated again too."""
 
-FOUND = "Levels found, trained through"
-"""Title of what leaves sparsity the least to do."""
-
 ADAPTATIONS = {
     "Trained through, rows in order": Adaptation(row_order=RowOrder.CONSECUTIVE),
     "Trained through": PLAIN,
     "2 bits of headroom, trained through": Adaptation(headroom=2),
-    FOUND: LEVELS,
+    "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
 }
-"""How networks were adapted to their ADCs; but for the first, rows are spread."""
+"""How networks were adapted to the claimed ADCs; but for the first, rows are spread."""
+
+ALLOCATED = "Resolutions allocated"
+"""Title of what gives every layer and slice a resolution of its own; levels are found too."""
+
+ALLOCATIONS = {f"Allocated, {how.adc_mean:g} bits on average, trained through": how for how in ALLOCATED_MEANS}
+"""How networks were adapted to such ADCs."""
 
 ByMethod = Mapping[str, Sequence[Record]]
 
@@ -43,7 +45,8 @@ class Tried:
 
     Attributes:
         reports: by kind (a key of :data:`REMEDIES`) and method, one a seed; a kind may be missing.
-        adapted: records of runs adapted to the claimed ADCs, by a key of :data:`ADAPTATIONS` and method; likewise.
+        adapted: records of runs adapted to ADCs, by a key of :data:`ADAPTATIONS` or :data:`ALLOCATIONS` and method;
+            likewise.
         paths: of the files of both.
     """
 
@@ -73,7 +76,7 @@ def tried(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
     found = {}
     for experiment in reports["report"]:
         own = {kind: each[experiment] for kind, each in reports.items() if experiment in each}
-        runs = {title: adapted(records, experiment, how) for title, how in ADAPTATIONS.items()}
+        runs = {title: adapted(records, experiment, how) for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items()}
         files = [run.path for methods in runs.values() for listed in methods.values() for run in listed]
         files += [path for kind in own for listed in paths[kind][experiment].values() for path in listed]
         found[experiment] = Tried(own, runs, files)

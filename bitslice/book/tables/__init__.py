@@ -14,7 +14,7 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import adapted_costs, cheapest_adcs, levels, remedies
+from bitslice.book.tables.remedies import adapted_costs, cheapest_adcs, front, levels, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
@@ -37,6 +37,7 @@ __all__ = [
     "encoder_finding",
     "encoder_layers",
     "equal_accuracy",
+    "front",
     "fullest_columns",
     "layer_sums",
     "levels",

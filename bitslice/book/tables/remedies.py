@@ -1,13 +1,13 @@
 """Tables of what was done so that small ADCs do, and of what that gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitslice.book import analysis
 from bitslice.book.analysis import ByMethod, Spread, Way
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
-from bitslice.crossbar import LayerAdcs, adc_word, setting_name
+from bitslice.crossbar import LayerAdcs, adc_word
 from bitslice.crossbar.adc import adcs_of
 from bitslice.lab.records import Record
 
@@ -73,7 +73,7 @@ def cheapest_adcs(found: Sequence[Way], quantized: float, used: bool) -> list[di
         {
             "Network": METHOD_NAMES[way.method],
             "n": str(way.accuracy.n),
-            "ADCs": f"{setting_name(way.adcs)} ({analysis.inside(way.how)})",
+            "ADCs": f"{way.name} ({analysis.inside(way.how)})",
             "Below *Quantized*": f"{quantized - way.accuracy.mean:.2f}",
         }
         | {
@@ -81,4 +81,22 @@ def cheapest_adcs(found: Sequence[Way], quantized: float, used: bool) -> list[di
             for law, energy in analysis.LAWS.items()
         }
         for way in found
+    ]
+
+
+def front(found: Iterable[Way]) -> list[dict[str, Any]]:
+    """Accuracy and savings of every way that was tried, cheapest first, a column a law.
+
+    Args:
+        found: what :func:`bitslice.book.analysis.ways` gives. Savings are against 8 bits, in brackets where columns
+            without a set cell are not converted.
+    """
+    return [
+        {"Network": METHOD_NAMES[way.method], "ADCs": f"{way.name} ({analysis.inside(way.how)})"}
+        | {"Accuracy (%)": way.accuracy.text(), "n": str(way.accuracy.n)}
+        | {
+            law: f"{way.saving(energy, used=False):.1f}x ({way.saving(energy, used=True):.1f}x)"
+            for law, energy in analysis.LAWS.items()
+        }
+        for way in sorted(found, key=lambda way: way.saving(float, used=True), reverse=True)
     ]
