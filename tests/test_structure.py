@@ -39,7 +39,7 @@ def lines(path: Path) -> int:
 
 
 def test_the_library_is_small_enough_to_read_in_an_evening() -> None:
-    assert sum(map(lines, LIBRARY)) <= 5700
+    assert sum(map(lines, LIBRARY)) <= 5900
     assert max(lines(path) for path in PACKAGE.rglob("*.py")) <= 350
 
 

@@ -9,7 +9,7 @@ from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies
 from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, ALLOCATIONS, REMEDIES, Tried, inside
 from bitslice.costs import COMPONENTS
-from bitslice.crossbar import AdcChoice, AdcSetting, LayerAdcs, adcs, setting_name
+from bitslice.crossbar import AdcChoice, AdcSetting, LayerAdcs, adcs
 from bitslice.crossbar.adc import adcs_of
 from bitslice.crossbar.geometry import RowOrder
 from bitslice.lab.adaptation import Adaptation
@@ -53,11 +53,6 @@ class Way:
     reports: tuple[Report, ...]
     chosen: tuple[AdcChoice, ...]
     spoiled: float | None = None
-
-    @property
-    def name(self) -> str:
-        """The ADCs in words."""
-        return f"{self.adcs:g} on average" if isinstance(self.adcs, float) else setting_name(self.adcs)
 
     def energy(self, law: Callable[[int], float], used: bool) -> float:
         """Of an image, in units of the law.
@@ -105,12 +100,12 @@ def ways(tried: Tried) -> Iterator[Way]:
     for kind in WHOLE:
         for method, own in tried.reports.get(kind, {}).items():
             for asked, accuracy in accuracies(own).items():
+                if isinstance(asked, LayerAdcs) or (isinstance(asked, tuple) and None in asked):
+                    continue
                 settings = [next(s for s in report.settings if s.asked == asked) for report in own]
-                if isinstance(asked, float):
-                    yield Way(method, ALLOCATED, asked, accuracy, tuple(own), _bits(settings), _spoiled(own, settings))
-                elif isinstance(asked, tuple) and None not in asked:
-                    how = REMEDIES[kind]
-                    yield Way(method, how, asked, accuracy, tuple(own), _bits(settings), _spoiled(own, settings))
+                title = ALLOCATED if isinstance(asked, float) else REMEDIES[kind]
+                bits = tuple(setting.adc_bits for setting in settings)
+                yield Way(method, title, asked, accuracy, tuple(own), bits, _spoiled(own, settings))
     for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items():
         for method, runs in tried.adapted.get(title, {}).items():
             reports = {Path(each.network).stem: each for each in tried.reports.get(_mapping(how), {}).get(method, [])}
@@ -119,12 +114,9 @@ def ways(tried: Tried) -> Iterator[Way]:
             if counted and len(counted) == len(runs):
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
                 chosen, alike = zip(*counted, strict=True)
-                asked = how.adc_bits if how.adc_bits is not None else float(how.adc_mean or 0)
-                yield Way(method, title, asked, accuracy, alike, chosen)
-
-
-def _bits(settings: Sequence[Setting]) -> tuple[AdcChoice, ...]:
-    return tuple(setting.adc_bits for setting in settings)
+                bits_or_mean = how.adc_mean if how.adc_bits is None else how.adc_bits
+                assert bits_or_mean is not None  # as Adaptation has it
+                yield Way(method, title, bits_or_mean, accuracy, alike, chosen)
 
 
 def _spoiled(reports: Sequence[Report], settings: Sequence[Setting]) -> float | None:
@@ -142,9 +134,9 @@ def _mapping(how: Adaptation) -> str:
 
 
 def cheapest_ways(tried: Tried) -> list[Way]:
-    """Of every method the way of least energy, by comparisons where columns without a set cell are not converted, that
-    keeps the accuracy: at most :data:`KEPT` points below the quantized network on the test set, and by ADCs that spoil no
-    more on the training images that they are chosen by, where there are such. Methods without one are left out."""
+    """Of every method the way of fewest comparisons, in columns with a set cell, that keeps the accuracy: at most
+    :data:`KEPT` points below the quantized network on the test set, by ADCs that spoil no more on the training images
+    that they are chosen by, where there are such. Methods without one are left out."""
     best: dict[str, Way] = {}
     for way in ways(tried):
         if tried.quantized - way.accuracy.mean <= KEPT and (way.spoiled or 0) <= KEPT:

@@ -21,6 +21,11 @@ def simulated(runs: Iterable[Record], folder: Path) -> list[Simulated]:
     return [(run, read(path)) for run, path in paths if path.exists()]
 
 
+def named(asked: AdcChoice | float) -> str:
+    """ADCs in words: as they were given, or the bits of a conversion on average that they were allocated for."""
+    return f"{asked:g} on average" if isinstance(asked, float) else setting_name(asked)
+
+
 def accuracies(reports: Iterable[Report]) -> dict[AdcChoice | float, Spread]:
     """Accuracy in percent by the ADCs as asked for, in the order of the reports, one a seed."""
     found: dict[AdcChoice | float, list[float]] = defaultdict(list)

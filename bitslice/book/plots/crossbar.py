@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from bitslice.book.analysis import CLAIMED_BITS, WITHOUT, Simulated, Spread, accuracies, slice_bits, tolerated
+from bitslice.book.analysis import CLAIMED_BITS, WITHOUT, Simulated, Spread, accuracies, named, slice_bits, tolerated
 from bitslice.book.figures import EXPERIMENT_NAMES, INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES, SLICE_COLOURS
 from bitslice.crossbar.adc import AdcSetting, setting_name
 from bitslice.crossbar.statistics import BitlineSums, resolution
@@ -131,7 +131,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
         for number, (name, curve) in enumerate(curves.items()):
             aside = 0.06 * (number - (len(curves) - 1) / 2)
             _curve(panel, name, [places[bits] + aside for bits in curve], curve.values(), f" (n={len(shown[name])})")
-        panel.set_xticks(range(len(places)), [setting_name(bits) for bits in places])
+        panel.set_xticks(range(len(places)), [named(bits) for bits in places])
         panel.set_title(EXPERIMENT_NAMES[experiment])
         panel.set_ylabel("test accuracy (%)")
         panel.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -73,7 +73,7 @@ def cheapest_adcs(found: Sequence[Way], quantized: float, used: bool) -> list[di
         {
             "Network": METHOD_NAMES[way.method],
             "n": str(way.accuracy.n),
-            "ADCs": f"{way.name} ({analysis.inside(way.how)})",
+            "ADCs": f"{analysis.named(way.adcs)} ({analysis.inside(way.how)})",
             "Below *Quantized*": f"{quantized - way.accuracy.mean:.2f}",
         }
         | {
@@ -92,7 +92,7 @@ def front(found: Iterable[Way]) -> list[dict[str, Any]]:
             without a set cell are not converted.
     """
     return [
-        {"Network": METHOD_NAMES[way.method], "ADCs": f"{way.name} ({analysis.inside(way.how)})"}
+        {"Network": METHOD_NAMES[way.method], "ADCs": f"{analysis.named(way.adcs)} ({analysis.inside(way.how)})"}
         | {"Accuracy (%)": way.accuracy.text(), "n": str(way.accuracy.n)}
         | {
             law: f"{way.saving(energy, used=False):.1f}x ({way.saving(energy, used=True):.1f}x)"

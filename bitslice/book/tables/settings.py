@@ -78,7 +78,7 @@ def networks(groups: Mapping[str, Sequence[Simulated]]) -> list[dict[str, Any]]:
             "n": str(len(group)),
             "Mean density (%)": text(spread((run for run, _ in group), lambda run: run.mean_density)),
         }
-        | {setting_name(bits): text(curves[label].get(bits)) for bits in settings}
+        | {analysis.named(bits): text(curves[label].get(bits)) for bits in settings}
         for label, group in groups.items()
     ]
 
