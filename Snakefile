@@ -52,7 +52,7 @@ NOTEBOOKS = {
     "layers": dict(figures=["layers_density", "layers_left"], live=False),
     "adc": dict(figures=["adc_columns", "adc_sums", "adc_bits"], live=False),
     "crossbar": dict(figures=["crossbar_accuracy", "crossbar_energy", "crossbar_density"], live=False),
-    "adapt": dict(figures=["adapt_accuracy"], live=False),
+    "adapt": dict(figures=["adapt_accuracy", "adapt_front"], live=False),
     "nonideal": dict(figures=["nonideal_accuracy"], live=False),
     "costs": dict(figures=["costs_savings", "costs_energy"], live=False),
     "own": dict(figures=[], live=False, records=["book/zoo.json", "book/minilm.json"])

@@ -61,13 +61,7 @@ class Way:
             law: energy of a conversion by resolution.
             used: whether columns without a set cell are left out.
         """
-
-        def bits(report: int, layer: DescribedLayer) -> list[int]:
-            choice, slices = self.chosen[report], len(layer["slices"])
-            own = adcs_of(layer["name"], choice, slices) if isinstance(choice, LayerAdcs) else adcs(choice, slices)
-            return [adc.bits or 0 for adc in own]  # none is ideal
-
-        return _energy(self.reports, law, used, bits)
+        return _energy(self.reports, law, used, lambda place, layer: _resolutions(self.chosen[place], layer))
 
     def saving(self, law: Callable[[int], float], used: bool) -> float:
         """Against 8 bits in every column."""
@@ -78,6 +72,27 @@ class Way:
         """Against the resolution, of every layer and slice, that no input exceeds; the same columns are converted."""
         bound = _energy(self.reports, law, used, lambda _, layer: [each["bound_bits"] for each in layer["slices"]])
         return bound / self.energy(law, used)
+
+    def bits_of_slices(self) -> list[float]:
+        """Bits of a conversion by slice, B0 first, on average over columns with a set cell and networks."""
+        slices = len(self.reports[0].layers[0]["slices"])
+        means = []
+        for k in range(slices):
+            bits = conversions = 0
+            for choice, report in zip(self.chosen, self.reports, strict=True):
+                for layer in report.layers:
+                    count = layer["conversions_of_used"][k]
+                    bits += count * _resolutions(choice, layer)[k]
+                    conversions += count
+            means.append(bits / max(1, conversions))
+        return means
+
+
+def _resolutions(choice: AdcChoice, layer: DescribedLayer) -> list[int]:
+    """Bits of every slice of a layer, none of which is ideal."""
+    slices = len(layer["slices"])
+    own = adcs_of(layer["name"], choice, slices) if isinstance(choice, LayerAdcs) else adcs(choice, slices)
+    return [adc.bits or 0 for adc in own]
 
 
 def _energy(

@@ -14,7 +14,7 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import adapted_costs, cheapest_adcs, front, levels, remedies
+from bitslice.book.tables.remedies import adapted_costs, allocated, cheapest_adcs, front, levels, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
@@ -26,6 +26,7 @@ __all__ = [
     "adc_models",
     "adc_settings",
     "against_pruning",
+    "allocated",
     "beside_released",
     "cheapest_adcs",
     "claims",

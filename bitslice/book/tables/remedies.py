@@ -9,6 +9,7 @@ from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
 from bitslice.crossbar import LayerAdcs, adc_word
 from bitslice.crossbar.adc import adcs_of
+from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
 
 
@@ -99,4 +100,23 @@ def front(found: Iterable[Way]) -> list[dict[str, Any]]:
             for law, energy in analysis.LAWS.items()
         }
         for way in sorted(found, key=lambda way: way.saving(float, used=True), reverse=True)
+    ]
+
+
+def allocated(networks: Mapping[str, Iterable[Way]], mean: float) -> list[dict[str, Any]]:
+    """Bits of a conversion by slice where resolutions are allocated, a row a network, beside the claimed ones.
+
+    Args:
+        networks: what :func:`bitslice.book.analysis.ways` gives, by what the row is called.
+        mean: bits of a conversion on average.
+    """
+    rows = [
+        (f"{name}, {METHOD_NAMES[way.method]}", way.bits_of_slices(), way.accuracy.text())
+        for name, found in networks.items()
+        for way in found
+        if way.how == analysis.ALLOCATED and way.adcs == mean
+    ]
+    return [
+        {"Network": name} | {f"B{k}": f"{bits:.1f}" for k, bits in enumerate(each)} | {"Accuracy (%)": accuracy}
+        for name, each, accuracy in [("Claimed", [float(bits) for bits in CLAIMED], "–"), *rows]
     ]
