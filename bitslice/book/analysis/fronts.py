@@ -172,6 +172,9 @@ GOAL, GOAL_LOSSLESS = 10.0, 3.0
 network's own lossless resolution."""
 
 
+_TITLES = {method.value: method.title for method in Method}
+
+
 def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
     """In words: what the cheapest ADCs that keep the accuracy save, by network, each on one way.
 
@@ -179,7 +182,6 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
         networks: what :func:`cheapest_ways` gives, by the experiment's title.
     """
     law, told, met = LAWS["SAR, by comparisons"], [], []
-    titles = {method.value: method.title for method in Method}
     for title, found in networks.items():
         if not found:
             told.append(f"{title} none that was tried")
@@ -190,15 +192,20 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
         )
         told.append(
             f"{title} {whole:.1f}x ({less:.1f}x) and {lossless:.1f}x ({less_lossless:.1f}x) with "
-            f"*{titles[way.method]}*, {inside(way.how)}"
+            f"*{_TITLES[way.method]}*, {inside(way.how)}"
         )
-        if less >= GOAL and less_lossless >= GOAL_LOSSLESS:
-            met.append(title)
+        reaching = [
+            f"*{_TITLES[each.method]}*"
+            for each in found
+            if each.saving(law, used=True) >= GOAL and each.saving_lossless(law, used=True) >= GOAL_LOSSLESS
+        ]
+        if reaching:
+            met.append(f"{title} ({', '.join(reaching)})")
     return (
         f"At most {KEPT:g} points below *Quantized*, the cheapest ADCs that were tried save, counted in comparisons of "
         f"SAR ADCs, against {REFERENCE} bits and against the network's own lossless ADCs (in brackets: where columns "
-        f"without a set cell are not converted): {'; '.join(told)}. In brackets, savings of {GOAL:g}x and "
-        f"{GOAL_LOSSLESS:g}x are reached on {len(met)} of {len(networks)} networks."
+        f"without a set cell are not converted): {'; '.join(told)}. In brackets, one network saves both {GOAL:g}x and "
+        f"{GOAL_LOSSLESS:g}x on {', '.join(met) or 'none'}."
     )
 
 
@@ -209,7 +216,6 @@ def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str:
         networks: what :func:`cheapest_ways` gives, by the experiment's title.
     """
     law, told = LAWS["SAR, by comparisons"], []
-    titles = {method.value: method.title for method in Method}
     for title, found in networks.items():
         savings = {way.method: way.saving(law, used=True) for way in found}
         base = savings.pop(Method.QUANTIZED.value, None)
@@ -220,7 +226,7 @@ def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str:
         own = "no ADCs keep it" if bl1 is None else f"{bl1:.1f}x"
         told.append(
             f"{title} *Quantized* {base:.1f}x, *{Method.BL1.title}* {own}"
-            + f", most of all *{titles[best]}* {savings[best]:.1f}x" * (best != Method.BL1.value)
+            + f", most of all *{_TITLES[best]}* {savings[best]:.1f}x" * (best != Method.BL1.value)
             + f", **{savings[best] / base:.1f} times what *Quantized* saves**"
         )
     return (
