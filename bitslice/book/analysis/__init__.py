@@ -2,7 +2,7 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
-from bitslice.book.analysis.fronts import LAWS, Way, cheapest_ways, saving_finding, ways, worth_finding
+from bitslice.book.analysis.fronts import LAWS, SHOWN, Way, cheapest_ways, near, saving_finding, ways, worth_finding
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
@@ -44,6 +44,7 @@ __all__ = [
     "LAWS",
     "NEARLY",
     "REMEDIES",
+    "SHOWN",
     "WITHOUT",
     "ByMethod",
     "Cell",
@@ -83,6 +84,7 @@ __all__ = [
     "matrix",
     "measured",
     "named",
+    "near",
     "paired",
     "pruned_ratio",
     "read_each",

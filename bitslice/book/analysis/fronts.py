@@ -148,6 +148,16 @@ def _mapping(how: Adaptation) -> str:
     return "headroom" if how.headroom else "spread" if how.row_order is RowOrder.SPREAD else "report"
 
 
+SHOWN = 6.0
+"""Points below the quantized network down to which ways are shown."""
+
+
+def near(tried: Tried) -> list[Way]:
+    """The ways that lose at most :data:`SHOWN` points, cheapest first."""
+    found = [way for way in ways(tried) if tried.quantized - way.accuracy.mean <= SHOWN]
+    return sorted(found, key=lambda way: way.saving(float, used=True), reverse=True)
+
+
 def cheapest_ways(tried: Tried) -> list[Way]:
     """Of every method the way of fewest comparisons, in columns with a set cell, that keeps the accuracy: at most
     :data:`KEPT` points below the quantized network on the test set, by ADCs that spoil no more on the training images
@@ -209,27 +219,31 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
     )
 
 
-def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str:
-    """In words: what each method's networks save at equal accuracy, and how much more than *Quantized* that is.
+def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str | None:
+    """In words: how many comparisons sparsity saves at equal accuracy, beyond what *Quantized* saves without it.
 
     Args:
         networks: what :func:`cheapest_ways` gives, by the experiment's title.
+
+    Returns:
+        None where no network keeps the accuracy that could be compared.
     """
-    law, told = LAWS["SAR, by comparisons"], []
+    told = []
     for title, found in networks.items():
-        savings = {way.method: way.saving(law, used=True) for way in found}
-        base = savings.pop(Method.QUANTIZED.value, None)
-        if base is None or not savings:
+        needed = {way.method: 1 / way.saving(float, used=True) for way in found}
+        base = needed.pop(Method.QUANTIZED.value, None)
+        if base is None or not needed:
             continue
-        best = max(savings, key=lambda method: savings[method])
-        bl1 = savings.get(Method.BL1.value)
-        own = "no ADCs keep it" if bl1 is None else f"{bl1:.1f}x"
-        told.append(
-            f"{title} *Quantized* {base:.1f}x, *{Method.BL1.title}* {own}"
-            + f", most of all *{_TITLES[best]}* {savings[best]:.1f}x" * (best != Method.BL1.value)
-            + f", **{savings[best] / base:.1f} times what *Quantized* saves**"
-        )
+        best = min(needed, key=lambda method: needed[method])
+        text = f"{title} {base / needed[best]:.1f}x with *{_TITLES[best]}*"
+        if best != Method.BL1.value:
+            own = needed.get(Method.BL1.value)
+            text += f" (*{Method.BL1.title}* " + ("does not keep it)" if own is None else f"{base / own:.1f}x)")
+        told.append(text)
+    if not told:
+        return None
     return (
-        f"At most {KEPT:g} points below *Quantized*, with ADCs chosen for every network and columns without a set cell "
-        f"not converted, comparisons against {REFERENCE} bits: {'; '.join(told)}."
+        f"Once ADCs are chosen for each network, sparse ones need so many times fewer comparisons than *Quantized* at "
+        f"equal accuracy (at most {KEPT:g} points below it; columns without a set cell are not converted): "
+        f"**{'; '.join(told)}**."
     )

@@ -86,10 +86,10 @@ def cheapest_adcs(found: Sequence[Way], quantized: float, used: bool) -> list[di
 
 
 def front(found: Iterable[Way]) -> list[dict[str, Any]]:
-    """Accuracy and savings of every way that was tried, cheapest first, a column a law.
+    """Accuracy and savings of ways that were tried, a column a law.
 
     Args:
-        found: what :func:`bitslice.book.analysis.ways` gives. Savings are against 8 bits, in brackets where columns
+        found: what :func:`bitslice.book.analysis.near` gives. Savings are against 8 bits, in brackets where columns
             without a set cell are not converted.
     """
     return [
@@ -99,7 +99,7 @@ def front(found: Iterable[Way]) -> list[dict[str, Any]]:
             law: f"{way.saving(energy, used=False):.1f}x ({way.saving(energy, used=True):.1f}x)"
             for law, energy in analysis.LAWS.items()
         }
-        for way in sorted(found, key=lambda way: way.saving(float, used=True), reverse=True)
+        for way in found
     ]
 
 
@@ -107,7 +107,7 @@ def allocated(networks: Mapping[str, Iterable[Way]], mean: float) -> list[dict[s
     """Bits of a conversion by slice where resolutions are allocated, a row a network, beside the claimed ones.
 
     Args:
-        networks: what :func:`bitslice.book.analysis.ways` gives, by what the row is called.
+        networks: what :func:`bitslice.book.analysis.near` gives, by what the row is called.
         mean: bits of a conversion on average.
     """
     rows = [
