@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bitslice.cli import main
 from bitslice.crossbar import Adc, AdcBits, Crossbar, LayerAdcs, RowOrder, SignedInputs, adcs, deploy, map_network
-from bitslice.crossbar.aware import AdcGradient, converted, through_adcs
+from bitslice.crossbar.aware import AdcGradient, added, slope, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, training
@@ -144,7 +144,7 @@ def test_by_hand() -> None:
     cells = cell_levels(torch.tensor([[3], [3]]))
     crossbar = Crossbar(rows=2)
     words = torch.tensor([[1, 1], [1, 0]])
-    assert converted(words, cells, crossbar, adcs(2), 1).tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
+    assert added(words, cells, crossbar, [adc.convert for adc in adcs(2)], 1).tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
     model = nn.Sequential(nn.Linear(2, 1, bias=False))
     model[0].weight.data = torch.full((1, 2), 192.0)
     quantize(model)(torch.tensor([[255.0, 255.0]]))
@@ -341,8 +341,8 @@ class TestRun:
         record = records.read(tmp_path / "bl1-adc3.3.3.1-spread-s0.json")
         assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
         for arguments, message in (
-            (["--headroom", "2"], "give --adc-bits too"),
-            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits too"),
+            (["--headroom", "2"], "give --adc-bits or --adc-mean too"),
+            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits or --adc-mean too"),
             (["--adc-gradient", "share"], "--adc-gradient takes part in training through ADCs"),
             (["--adc-bits", "3,3,3,1", "--adc-levels", "0"], "are found on at least 1 image, not 0"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),

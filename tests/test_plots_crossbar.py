@@ -81,7 +81,9 @@ def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> R
         headroom=0,
         calibration_images=None,
         levels_images=None,
+        judging_images=None,
         digital_accuracy=digital,
+        digital_judged=None,
         layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],
         settings=settings,
         provenance=SOURCE,
@@ -320,26 +322,6 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
     both = analysis.adc_finding("MNIST", [quantized], runs | {"Roomy": {"bl1": [roomy]}})
     assert "; with weights of fewer bits **not within 0.5 points**" in both
-
-
-def test_what_sparsity_is_worth_is_read_off_the_networks_that_levels_were_found_for() -> None:
-    def ended(method: Method, seed: int, accuracy: float, density: float) -> Record:
-        start = record(method, seed, None, 97.5, density)
-        return replace(start, config=adapted(start.config, LEVELS), final={**start.final, "adc_accuracy": accuracy})
-
-    dense = [ended(Method.QUANTIZED, 0, 87.0, 40.0), ended(Method.QUANTIZED, 1, 86.0, 42.0)]
-    sparse = ended(Method.BL1, 0, 85.25, 14.0)
-    assert analysis.worth_finding("MNIST", {"quantized": dense}) is None
-    found = analysis.worth_finding("MNIST", {"quantized": dense, "bl1": [sparse], "l1": []})
-    assert found is not None
-    assert found.replace("\N{NO-BREAK SPACE}", " ") == (
-        "MNIST, levels found and trained through: *Bit-slice L1* with 14.0% of its cells set 85.25% (n=1), "
-        "*Quantized* with 41.0 ± 1.4% of its cells set 86.50 ± 0.71% (n=2); "
-        "**the sparsest ends 1.25 points below *Quantized***."
-    )
-    better = analysis.worth_finding("MNIST", {"quantized": dense[1:], "bl1": [ended(Method.BL1, 1, 86.5, 14.0)]})
-    assert better is not None
-    assert better.endswith("**the sparsest ends highest**.")
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

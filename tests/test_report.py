@@ -263,7 +263,7 @@ class TestCommandLine:
         assert "; calibrated on 16 images" in calibrated.lines()[0]
         model, x, _ = network_and_images(path)
         deployed = deploy(model, map_network(model, x[:2]), 2)
-        recalibrate(deployed, training_images(path, 16))
+        recalibrate(deployed, training_images(path, 16)[0])
         with torch.no_grad():
             right = 100 * float((deployed(x).argmax(dim=1) == 0).double().mean())
         assert calibrated.settings[0].accuracy == pytest.approx(right)
