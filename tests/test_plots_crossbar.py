@@ -14,12 +14,11 @@ from matplotlib.figure import Figure
 
 from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
-from bitslice.crossbar import BitlineSums, Crossbar, map_network
+from bitslice.crossbar import BitlineSums, Crossbar, LayerAdcs, map_network
 from bitslice.errors import BitsliceError
 from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
 from bitslice.lab.described import describe_geometry
 from bitslice.lab.experiments import EXPERIMENTS, adapted
-from bitslice.lab.records import Record
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile
@@ -274,7 +273,14 @@ def remedied() -> dict[str, dict[str, analysis.Spread]]:
     run = record(Method.BL1, 0, None, 97.5, 3.0)
     run = replace(run, config=adapted(run.config, LEVELS), final={**run.final, "adc_accuracy": 97.25})
     spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
-    kinds = {"report": reports(), "spread": spread_rows, "levels": {}}
+    given = report(98, {CLAIMED: 93})
+    (setting,) = given.settings
+    means = [replace(setting, adc_bits=LayerAdcs({"1": 3}), mean=mean, accuracy=92 + mean) for mean in (2.0, 2.5)]
+    kinds = {
+        "report": reports(),
+        "spread": spread_rows,
+        "levels": {"bl1": [replace(given, settings=[setting, *means])]},
+    }
     trained = {"Levels found, trained through": {"bl1": [run]}, "Trained through": {}}
     return analysis.by_remedy(analysis.Tried(kinds, trained))
 
@@ -286,6 +292,8 @@ def test_remedies_have_a_row_a_remedy_and_a_column_a_method() -> None:
         ["Without ADCs", "98.00", analysis.Spread((97, 98)).text()],
         ["As trained", "50.00", analysis.Spread((70, 74)).text()],
         ["Rows spread", "–", analysis.Spread((90, 92)).text()],
+        ["Levels found", "–", "93.00 (n=1)"],
+        ["Resolutions allocated", "–", "94.50 (n=1)"],  # as many bits on average as in 3,3,3,1
         ["Levels found, trained through", "–", "97.25 (n=1)"],
     ]
     assert list(rows[0]) == ["For the ADCs", "Pruned (%, n=1)", "Bit-slice L1 (%, n=2)"]
@@ -296,7 +304,7 @@ def test_accuracy_by_remedy_has_a_line_a_remedy() -> None:
     (panel,) = figure.findobj(Axes)
     assert [label.get_text() for label in panel.get_yticklabels()] == list(remedied())
     marks = {c.get_label(): [round(x) for x in c.lines[0].get_xdata()] for c in panel.containers}
-    assert marks == {"Pruned": [98, 50], "Bit-slice L1": [98, 72, 91, 97]}
+    assert marks == {"Pruned": [98, 50], "Bit-slice L1": [98, 72, 91, 93, 94, 97]}
 
 
 def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quantized() -> None:
