@@ -198,9 +198,9 @@ def test_fewer_than_1_bit_is_one_line(network: tuple[nn.Module, Tensor], few: fl
 
 def test_without_images_or_without_a_quantized_network_nothing_is_made_up(network: tuple[nn.Module, Tensor]) -> None:
     model, images = network
-    with pytest.raises(BitsliceError, match="^the resolutions of ADCs are found on at least one image$"):
+    with pytest.raises(BitsliceError, match=r"^the resolutions of ADCs are found on at least one image$"):
         allocate_adcs(model, images[:0], [2.0])
-    with pytest.raises(BitsliceError, match="^a crossbar needs a quantized network"):
+    with pytest.raises(BitsliceError, match=r"^a crossbar needs a quantized network"):
         allocate_adcs(nn.Linear(3, 2), torch.ones(1, 3), [2.0])
 
 

@@ -1,6 +1,7 @@
 """Training through ADCs: forward as on crossbars bit for bit, backward against gradients written down naively."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,8 +100,42 @@ def test_straight_through_gradient_is_that_of_the_exact_product(layer: str, sign
         assert all(map(torch.equal, gradients(model, x, upstream), expected))
 
 
+def by_hand(adc: Adc, total: int) -> float:
+    """The slope at one sum: of every step a Gaussian around its threshold, half a step wide and a step high."""
+    assert adc.bits is not None
+    thresholds = [adc.first + adc.step * n for n in range(2**adc.bits - 1)]
+    width = adc.step / 2
+    densities = (math.exp(-(((total - at) / width) ** 2) / 2) / (width * math.sqrt(2 * math.pi)) for at in thresholds)
+    return adc.step * sum(densities)
+
+
+def test_slope_of_an_adc_is_about_1_within_its_range_and_0_far_beyond() -> None:
+    sums = torch.tensor([[0, 1, 4], [7, 8, 20]])
+    found = slope(Adc(3), sums)
+    assert found.dtype == torch.float32
+    peak = 2 / math.sqrt(2 * math.pi)
+    at_8 = peak * (math.exp(-2) + math.exp(-8))  # thresholds 1 to 7
+    inside = peak * (1 + 2 * math.exp(-2) + 2 * math.exp(-8))
+    expected = torch.tensor([[at_8, peak * (1 + math.exp(-2) + math.exp(-8)), inside], [0, at_8, 0]])
+    expected[1, 0] = expected[0, 1]  # as far from one end as 1 is from the other
+    assert at_8 == pytest.approx(0.108, abs=5e-4)
+    assert inside == pytest.approx(1.0145, abs=5e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert slope(Adc(None), sums).tolist() == [[1.0] * 3] * 2
+
+
+@pytest.mark.parametrize("adc", [Adc(1), Adc(1, 8, 3), Adc(2, 4), Adc(2, 4, 1), Adc(3, 2, 1), Adc(16)], ids=str)
+def test_slope_at_a_sum_does_not_depend_on_the_others(adc: Adc) -> None:
+    small = replace(adc, bits=min(adc.bits or 0, 8))  # that has the same thresholds here
+    for largest in (0, 1, 2, 9, 40):
+        found = slope(adc, torch.arange(largest + 1))
+        expected = torch.tensor([by_hand(small, total) for total in range(largest + 1)])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("signed", [False, True])
-def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signed: bool) -> None:
+@pytest.mark.parametrize("gradient", [AdcGradient.SHARE, AdcGradient.GAUSSIAN], ids=str)
+def test_gradient_counts_each_array_by_what_its_adcs_let_through(signed: bool, gradient: AdcGradient) -> None:
     model, x = drawn("linear", signed)
     crossbar, bits = Crossbar(rows=16, row_order=RowOrder.SPREAD), (2, 3, 3, 1)
     upstream = torch.randn(7, 6)
@@ -116,12 +151,16 @@ def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signe
                         cells = (sign * w[tile, output]).clamp_min(0)
                         words = (phase * codes[vector, tile]).clamp_min(0)
                         exact = int((words * cells).sum())
-                        given = 0
+                        given, let_through = 0, 0.0
                         for cycle, driven in enumerate(digits(words, crossbar, 8)):
                             for k, adc in enumerate(adcs(bits)):
-                                given += int(adc.convert((driven * (cells >> 2 * k & 3)).sum())) << 2 * k + cycle
+                                total = (driven * (cells >> 2 * k & 3)).sum()
+                                code, weight = int(adc.convert(total)), 2 ** (2 * k + cycle)
+                                given += code * weight
+                                gaussian = gradient is AdcGradient.GAUSSIAN
+                                let_through += weight * (total * by_hand(adc, int(total)) if gaussian else code)
                         clipped += given < exact
-                        share = given / exact if exact else 1.0
+                        share = float(let_through) / exact if exact else 1.0
                         felt = share * upstream[vector, output]
                         for row in tile.tolist():
                             level, code = int(w[row, output]), int(codes[vector, row])
@@ -132,19 +171,22 @@ def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signe
                             if phase * code > 0 and (sign * level > 0 or level == 0):
                                 w_gradient[row, output] += felt * code * step / (2 if level == 0 else 1)
     assert clipped > 20
-    with through_adcs(model, bits, crossbar, AdcGradient.SHARE):
+    with through_adcs(model, bits, crossbar, gradient):
         found = gradients(model, x, upstream)
     torch.testing.assert_close(found[0], x_gradient, rtol=1e-4, atol=1e-5)
     weight = model[0].parametrizations.weight.original.grad
     torch.testing.assert_close(weight, w_gradient.T, rtol=1e-4, atol=1e-5)
 
 
-def test_by_hand() -> None:
+def test_two_weights() -> None:
     """Two weights of 3 levels, both driven: 3 + 3 meets a 2-bit ADC, whose largest code is 3: half gets through."""
     cells = cell_levels(torch.tensor([[3], [3]]))
     crossbar = Crossbar(rows=2)
     words = torch.tensor([[1, 1], [1, 0]])
-    assert added(words, cells, crossbar, [adc.convert for adc in adcs(2)], 1).tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
+    found = added(words, cells, crossbar, [adc.convert for adc in adcs(2)], 1)
+    assert found.tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
+    halved = added(words, cells, crossbar, [lambda sums: sums / 2] * 4, 1)
+    assert halved.tolist() == [[[3.0], [1.5]], [[0.0], [0.0]]]
     model = nn.Sequential(nn.Linear(2, 1, bias=False))
     model[0].weight.data = torch.full((1, 2), 192.0)
     quantize(model)(torch.tensor([[255.0, 255.0]]))
@@ -342,7 +384,7 @@ class TestRun:
         assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
         for arguments, message in (
             (["--headroom", "2"], "give --adc-bits or --adc-mean too"),
-            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits or --adc-mean too"),
+            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits or --adc-mean"),
             (["--adc-gradient", "share"], "--adc-gradient takes part in training through ADCs"),
             (["--adc-bits", "3,3,3,1", "--adc-levels", "0"], "are found on at least 1 image, not 0"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
