@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -239,6 +240,13 @@ def test_what_cannot_be_simulated_is_refused(build: object, bits: AdcBits, cross
         pass
 
 
+def test_arrays_that_sum_more_than_a_product_have_no_gradient_by_arrays() -> None:
+    model, _ = drawn("linear", signed=True)
+    through = through_adcs(model, 3, Crossbar(signed_inputs=SignedInputs.OFFSET), AdcGradient.GAUSSIAN)
+    with pytest.raises(BitsliceError, match="not by offset"), through:
+        pass
+
+
 def example(method: Method = Method.BL1, order: RowOrder = RowOrder.SPREAD) -> Config:
     return adapted(small(method), Adaptation(row_order=order))
 
@@ -256,6 +264,12 @@ class TestConfiguration:
             == "bl1-adc3x2.3.3.1-spread-h2-s0"
         )
         assert run_name(adapted(small(Method.BL1), LONGER)) == "bl1-adc3.3.3.1-spread-levels-e10-s0"
+        allocated = Adaptation(None, 1.5, adc_levels=25, recalibrated=2000)
+        assert run_name(adapted(small(Method.BL1), allocated)) == "bl1-mean1.5-spread-levels-bn2000-s0"
+        every = replace(allocated, adc_mean=2, headroom=1, gradient=AdcGradient.GAUSSIAN, epochs=3, rate=0.025)
+        assert run_name(adapted(small(Method.L1, 1, 3.0), every)) == (
+            "l1-a3-mean2-spread-h1-levels-gaussian-e3-r0.025-bn2000-s1"
+        )
 
     def test_epochs_are_the_profile_s_unless_they_are_named(self) -> None:
         def epochs(profile: Profile, how: Adaptation) -> int:
@@ -293,6 +307,28 @@ class TestConfiguration:
             adapted(small(Method.BL1), Adaptation((3, 3)))
         with pytest.raises(BitsliceError, match="headroom in words of 8 bits lies between 0 and 7, not 8"):
             adapted(small(Method.BL1), Adaptation(headroom=8))
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"adc_bits": None}, "ADCs are named slice by slice, or allocated by their mean resolution: one of both"),
+            ({"adc_mean": 2.0, "adc_levels": 9}, "ADCs are named slice by slice, or allocated .*: one of both"),
+            ({"adc_bits": None, "adc_mean": 2.0}, "and are allocated on the images for levels"),
+            *(
+                ({"adc_bits": None, "adc_mean": mean, "adc_levels": 9}, "ADCs have at least 1 bit on average")
+                for mean in (0.99, 0.0, -2.0, math.inf, math.nan)
+            ),
+            *(({"rate": rate}, f"a learning rate is above 0, not {rate}") for rate in (0.0, -0.1, math.inf, math.nan)),
+            ({"adc_levels": 0}, "the levels of ADCs are found on at least 1 image, not 0"),
+            ({"epochs": 0}, "a network is adapted for at least 1 epoch, not 0"),
+            ({"recalibrated": 0}, "batch normalization is estimated again on at least 1 image, not 0"),
+            ({"recalibrated": -3}, "batch normalization is estimated again on at least 1 image, not -3"),
+        ],
+        ids=lambda value: str(value) if isinstance(value, dict) else "",
+    )
+    def test_a_way_that_is_none_is_refused(self, fields: dict[str, Any], message: str) -> None:
+        with pytest.raises(BitsliceError, match=message):
+            Adaptation(**fields)
 
 
 @pytest.mark.usefixtures("digits")
@@ -386,7 +422,19 @@ class TestRun:
             (["--headroom", "2"], "give --adc-bits or --adc-mean too"),
             (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits or --adc-mean"),
             (["--adc-gradient", "share"], "--adc-gradient takes part in training through ADCs"),
+            (["--adc-epochs", "0"], "--adc-epochs takes part in training through ADCs"),
+            (["--adc-rate", "0.1"], "--adc-rate takes part in training through ADCs"),
+            (["--adc-recalibrate", "9"], "--adc-recalibrate takes part in training through ADCs"),
             (["--adc-bits", "3,3,3,1", "--adc-levels", "0"], "are found on at least 1 image, not 0"),
+            (
+                ["--adc-bits", "3,3,3,1", "--adc-mean", "2", "--adc-levels", "9"],
+                "by their mean resolution: one of both",
+            ),
+            (["--adc-mean", "2"], "are allocated on the images for levels"),
+            (["--adc-mean", "0.5", "--adc-levels", "9"], "ADCs have at least 1 bit on average"),
+            (["--adc-bits", "3,3,3,1", "--adc-rate", "0"], "a learning rate is above 0, not 0.0"),
+            (["--adc-bits", "3,3,3,1", "--adc-recalibrate", "0"], "on at least 1 image, not 0"),
+            (["--adc-bits", "3,3,3,1", "--adc-gradient", "no"], "unknown adc gradient 'no'"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
             (["--adc-bits", "3,3,3,x"], "ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal"),
             (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),
