@@ -1,8 +1,10 @@
 """Training through ADCs: forward as on crossbars bit for bit, backward against gradients written down naively."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from bitslice.cli import main
 from bitslice.crossbar import Adc, AdcBits, Crossbar, LayerAdcs, RowOrder, SignedInputs, adcs, deploy, map_network
-from bitslice.crossbar.aware import AdcGradient, converted, through_adcs
+from bitslice.crossbar.aware import AdcGradient, added, slope, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, training
@@ -99,8 +101,42 @@ def test_straight_through_gradient_is_that_of_the_exact_product(layer: str, sign
         assert all(map(torch.equal, gradients(model, x, upstream), expected))
 
 
+def by_hand(adc: Adc, total: int) -> float:
+    """The slope at one sum: of every step a Gaussian around its threshold, half a step wide and a step high."""
+    assert adc.bits is not None
+    thresholds = [adc.first + adc.step * n for n in range(2**adc.bits - 1)]
+    width = adc.step / 2
+    densities = (math.exp(-(((total - at) / width) ** 2) / 2) / (width * math.sqrt(2 * math.pi)) for at in thresholds)
+    return adc.step * sum(densities)
+
+
+def test_slope_of_an_adc_is_about_1_within_its_range_and_0_far_beyond() -> None:
+    sums = torch.tensor([[0, 1, 4], [7, 8, 20]])
+    found = slope(Adc(3), sums)
+    assert found.dtype == torch.float32
+    peak = 2 / math.sqrt(2 * math.pi)
+    at_8 = peak * (math.exp(-2) + math.exp(-8))  # thresholds 1 to 7
+    inside = peak * (1 + 2 * math.exp(-2) + 2 * math.exp(-8))
+    expected = torch.tensor([[at_8, peak * (1 + math.exp(-2) + math.exp(-8)), inside], [0, at_8, 0]])
+    expected[1, 0] = expected[0, 1]  # as far from one end as 1 is from the other
+    assert at_8 == pytest.approx(0.108, abs=5e-4)
+    assert inside == pytest.approx(1.0145, abs=5e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert slope(Adc(None), sums).tolist() == [[1.0] * 3] * 2
+
+
+@pytest.mark.parametrize("adc", [Adc(1), Adc(1, 8, 3), Adc(2, 4), Adc(2, 4, 1), Adc(3, 2, 1), Adc(16)], ids=str)
+def test_slope_at_a_sum_does_not_depend_on_the_others(adc: Adc) -> None:
+    small = replace(adc, bits=min(adc.bits or 0, 8))  # that has the same thresholds here
+    for largest in (0, 1, 2, 9, 40):
+        found = slope(adc, torch.arange(largest + 1))
+        expected = torch.tensor([by_hand(small, total) for total in range(largest + 1)])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("signed", [False, True])
-def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signed: bool) -> None:
+@pytest.mark.parametrize("gradient", [AdcGradient.SHARE, AdcGradient.GAUSSIAN], ids=str)
+def test_gradient_counts_each_array_by_what_its_adcs_let_through(signed: bool, gradient: AdcGradient) -> None:
     model, x = drawn("linear", signed)
     crossbar, bits = Crossbar(rows=16, row_order=RowOrder.SPREAD), (2, 3, 3, 1)
     upstream = torch.randn(7, 6)
@@ -116,12 +152,16 @@ def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signe
                         cells = (sign * w[tile, output]).clamp_min(0)
                         words = (phase * codes[vector, tile]).clamp_min(0)
                         exact = int((words * cells).sum())
-                        given = 0
+                        given, let_through = 0, 0.0
                         for cycle, driven in enumerate(digits(words, crossbar, 8)):
                             for k, adc in enumerate(adcs(bits)):
-                                given += int(adc.convert((driven * (cells >> 2 * k & 3)).sum())) << 2 * k + cycle
+                                total = (driven * (cells >> 2 * k & 3)).sum()
+                                code, weight = int(adc.convert(total)), 2 ** (2 * k + cycle)
+                                given += code * weight
+                                gaussian = gradient is AdcGradient.GAUSSIAN
+                                let_through += weight * (total * by_hand(adc, int(total)) if gaussian else code)
                         clipped += given < exact
-                        share = given / exact if exact else 1.0
+                        share = float(let_through) / exact if exact else 1.0
                         felt = share * upstream[vector, output]
                         for row in tile.tolist():
                             level, code = int(w[row, output]), int(codes[vector, row])
@@ -132,19 +172,22 @@ def test_gradient_counts_each_array_by_the_share_that_its_adcs_let_through(signe
                             if phase * code > 0 and (sign * level > 0 or level == 0):
                                 w_gradient[row, output] += felt * code * step / (2 if level == 0 else 1)
     assert clipped > 20
-    with through_adcs(model, bits, crossbar, AdcGradient.SHARE):
+    with through_adcs(model, bits, crossbar, gradient):
         found = gradients(model, x, upstream)
     torch.testing.assert_close(found[0], x_gradient, rtol=1e-4, atol=1e-5)
     weight = model[0].parametrizations.weight.original.grad
     torch.testing.assert_close(weight, w_gradient.T, rtol=1e-4, atol=1e-5)
 
 
-def test_by_hand() -> None:
+def test_two_weights() -> None:
     """Two weights of 3 levels, both driven: 3 + 3 meets a 2-bit ADC, whose largest code is 3: half gets through."""
     cells = cell_levels(torch.tensor([[3], [3]]))
     crossbar = Crossbar(rows=2)
     words = torch.tensor([[1, 1], [1, 0]])
-    assert converted(words, cells, crossbar, adcs(2), 1).tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
+    found = added(words, cells, crossbar, [adc.convert for adc in adcs(2)], 1)
+    assert found.tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
+    halved = added(words, cells, crossbar, [lambda sums: sums / 2] * 4, 1)
+    assert halved.tolist() == [[[3.0], [1.5]], [[0.0], [0.0]]]
     model = nn.Sequential(nn.Linear(2, 1, bias=False))
     model[0].weight.data = torch.full((1, 2), 192.0)
     quantize(model)(torch.tensor([[255.0, 255.0]]))
@@ -197,6 +240,13 @@ def test_what_cannot_be_simulated_is_refused(build: object, bits: AdcBits, cross
         pass
 
 
+def test_arrays_that_sum_more_than_a_product_have_no_gradient_by_arrays() -> None:
+    model, _ = drawn("linear", signed=True)
+    through = through_adcs(model, 3, Crossbar(signed_inputs=SignedInputs.OFFSET), AdcGradient.GAUSSIAN)
+    with pytest.raises(BitsliceError, match="not by offset"), through:
+        pass
+
+
 def example(method: Method = Method.BL1, order: RowOrder = RowOrder.SPREAD) -> Config:
     return adapted(small(method), Adaptation(row_order=order))
 
@@ -214,6 +264,12 @@ class TestConfiguration:
             == "bl1-adc3x2.3.3.1-spread-h2-s0"
         )
         assert run_name(adapted(small(Method.BL1), LONGER)) == "bl1-adc3.3.3.1-spread-levels-e10-s0"
+        allocated = Adaptation(None, 1.5, adc_levels=25, recalibrated=2000)
+        assert run_name(adapted(small(Method.BL1), allocated)) == "bl1-mean1.5-spread-levels-bn2000-s0"
+        every = replace(allocated, adc_mean=2, headroom=1, gradient=AdcGradient.GAUSSIAN, epochs=3, rate=0.025)
+        assert run_name(adapted(small(Method.L1, 1, 3.0), every)) == (
+            "l1-a3-mean2-spread-h1-levels-gaussian-e3-r0.025-bn2000-s1"
+        )
 
     def test_epochs_are_the_profile_s_unless_they_are_named(self) -> None:
         def epochs(profile: Profile, how: Adaptation) -> int:
@@ -251,6 +307,28 @@ class TestConfiguration:
             adapted(small(Method.BL1), Adaptation((3, 3)))
         with pytest.raises(BitsliceError, match="headroom in words of 8 bits lies between 0 and 7, not 8"):
             adapted(small(Method.BL1), Adaptation(headroom=8))
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"adc_bits": None}, "ADCs are named slice by slice, or allocated by their mean resolution: one of both"),
+            ({"adc_mean": 2.0, "adc_levels": 9}, "ADCs are named slice by slice, or allocated .*: one of both"),
+            ({"adc_bits": None, "adc_mean": 2.0}, "and are allocated on the images for levels"),
+            *(
+                ({"adc_bits": None, "adc_mean": mean, "adc_levels": 9}, "ADCs have at least 1 bit on average")
+                for mean in (0.99, 0.0, -2.0, math.inf, math.nan)
+            ),
+            *(({"rate": rate}, f"a learning rate is above 0, not {rate}") for rate in (0.0, -0.1, math.inf, math.nan)),
+            ({"adc_levels": 0}, "the levels of ADCs are found on at least 1 image, not 0"),
+            ({"epochs": 0}, "a network is adapted for at least 1 epoch, not 0"),
+            ({"recalibrated": 0}, "batch normalization is estimated again on at least 1 image, not 0"),
+            ({"recalibrated": -3}, "batch normalization is estimated again on at least 1 image, not -3"),
+        ],
+        ids=lambda value: str(value) if isinstance(value, dict) else "",
+    )
+    def test_a_way_that_is_none_is_refused(self, fields: dict[str, Any], message: str) -> None:
+        with pytest.raises(BitsliceError, match=message):
+            Adaptation(**fields)
 
 
 @pytest.mark.usefixtures("digits")
@@ -341,10 +419,22 @@ class TestRun:
         record = records.read(tmp_path / "bl1-adc3.3.3.1-spread-s0.json")
         assert f"{record.final['adc_accuracy']:.2f}% through ADCs" in capsys.readouterr().out
         for arguments, message in (
-            (["--headroom", "2"], "give --adc-bits too"),
-            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits too"),
+            (["--headroom", "2"], "give --adc-bits or --adc-mean too"),
+            (["--adc-levels", "9"], "--adc-levels takes part in training through ADCs: give --adc-bits or --adc-mean"),
             (["--adc-gradient", "share"], "--adc-gradient takes part in training through ADCs"),
+            (["--adc-epochs", "0"], "--adc-epochs takes part in training through ADCs"),
+            (["--adc-rate", "0.1"], "--adc-rate takes part in training through ADCs"),
+            (["--adc-recalibrate", "9"], "--adc-recalibrate takes part in training through ADCs"),
             (["--adc-bits", "3,3,3,1", "--adc-levels", "0"], "are found on at least 1 image, not 0"),
+            (
+                ["--adc-bits", "3,3,3,1", "--adc-mean", "2", "--adc-levels", "9"],
+                "by their mean resolution: one of both",
+            ),
+            (["--adc-mean", "2"], "are allocated on the images for levels"),
+            (["--adc-mean", "0.5", "--adc-levels", "9"], "ADCs have at least 1 bit on average"),
+            (["--adc-bits", "3,3,3,1", "--adc-rate", "0"], "a learning rate is above 0, not 0.0"),
+            (["--adc-bits", "3,3,3,1", "--adc-recalibrate", "0"], "on at least 1 image, not 0"),
+            (["--adc-bits", "3,3,3,1", "--adc-gradient", "no"], "unknown adc gradient 'no'"),
             (["--adc-bits", "3,3"], "4 slices need 4 ADC resolutions"),
             (["--adc-bits", "3,3,3,x"], "ADCs are bits, as 3x2 with a step, as 1x4@3 with a threshold, or ideal"),
             (["--adc-bits", "3,3,3,1", "--row-order", "no"], "unknown row order 'no'"),

@@ -35,6 +35,8 @@ def test_runs_that_differ_in_their_seed_share_a_line() -> None:
     )
     found = replace(through, config=adapted(runs[0].config, LEVELS))
     assert "3,3,3,1 bits, spread rows, levels found by layer |" in card([found])
+    allocated = replace(through, config=adapted(runs[0].config, Adaptation(None, 1.5, adc_levels=25)))
+    assert "ADCs of 1.5 bits on average, spread rows, levels found by layer |" in card([allocated])
     lines = card([*runs, through, record(Method.PRUNED, 0, None, 98.0, 9.0)]).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     assert rows[0][:4] == ["`bl1`", "Bit-slice L1, alpha 0.5", "100+50 epochs (`paper`)", "2"]

@@ -119,7 +119,7 @@ def test_what_is_touched_is_what_the_library_computes() -> None:
     one = record(Method.BL1, 0, None, 97, 5)
     setting = Setting((3, 3, 3, 1), 81.234, (0.0,) * 4, 2.5e-6, None, None, None)
     free = replace(setting, adc_bits=(None,) * 4, energy=None)
-    report = Report("", {}, "", 1, 1, 0, None, None, 97, [], [free, setting], SOURCE)
+    report = Report("", {}, "", 1, 1, 0, None, None, None, 97, None, [], [free, setting], SOURCE)
     panel = data(touch.energy({"mnist": [(one, report)]}, Path("simulations/report"), CLAIMED))["panels"]
     assert panel == {
         "MNIST, perceptron": {

@@ -5,13 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 
 from bitslice.book import analysis, tables
 from bitslice.book.analysis import Spread
 from bitslice.book.analysis.fronts import ways
+from bitslice.book.plots import fronts
 from bitslice.costs import COMPONENTS
-from bitslice.lab.adaptation import CLAIMED
+from bitslice.crossbar import LayerAdcs
+from bitslice.crossbar.adc import to_json
+from bitslice.lab.adaptation import ALLOCATED_MEANS, CLAIMED
 from bitslice.lab.experiments import adapted
 from bitslice.lab.report import Report
 from bitslice.lab.words import Method
@@ -25,7 +29,7 @@ def counted(found: Report, conversions: list[int], used: list[int], lossless: li
     """``found`` with two layers alike, whose slices have these counts."""
     layer: Any = {**found.layers[0], "conversions": conversions, "conversions_of_used": used}
     layer["slices"] = [{**layer["slices"][k], "bound_bits": bits} for k, bits in enumerate(lossless)]
-    return replace(found, layers=[layer, layer])
+    return replace(found, network="results/mnist/bl1-s0.json", layers=[layer, {**layer, "name": "2"}])
 
 
 REPORTS = {
@@ -57,7 +61,7 @@ def test_what_was_tried_is_gathered_by_experiment_with_its_files(tmp_path: Path)
         path.write_text(json.dumps(values))
     (found,) = analysis.tried([THROUGH, START], tmp_path).values()
     assert found.reports == {kind: {"bl1": [Report.from_dict(values)]} for kind in analysis.REMEDIES}
-    assert found.adapted == {title: {} for title in analysis.ADAPTATIONS} | TRIED.adapted
+    assert found.adapted == {title: {} for title in (*analysis.ADAPTATIONS, *analysis.ALLOCATIONS)} | TRIED.adapted
     assert found.paths == [THROUGH.path, *paths]
 
 
@@ -112,6 +116,159 @@ def test_the_finding_names_every_network_with_one_way_and_whether_the_goal_is_me
     )
     few = replace(through, reports=(counted(through.reports[0], [10] * 4, [1] * 4, [8] * 4),))
     assert analysis.saving_finding({"One": [few]}).endswith("reached on 1 of 1 networks.")
-    dense = replace(few, reports=(counted(through.reports[0], [10] * 4, [10] * 4, [8] * 4),))
-    equal = replace(dense, accuracy=Spread((99.0,)))  # as cheap, and more accurate, so that few's columns do not count
+    lean = replace(few, reports=(counted(through.reports[0], [10] * 4, [1] * 4, [3] * 4),))
+    equal = replace(lean, accuracy=Spread((99.0,)))  # as cheap, and more accurate, so that few's own saving is not told
     assert analysis.saving_finding({"One": [few, equal]}).endswith("reached on 0 of 1 networks.")
+
+
+def allocated(
+    found: Report, judged: float, choices: dict[float, tuple[tuple[int, ...], tuple[int, ...], float, float]]
+) -> Report:
+    """``found`` with ADCs of its two layers, accuracy and accuracy on training images by their mean; and (4,) * 4."""
+    (given,) = report(98, {(4,) * 4: 97.6}).settings
+    settings = [replace(given, judged=judged - 0.25)]
+    for mean, (first, second, accuracy, own) in choices.items():
+        bits = LayerAdcs({"1": first, "2": second})
+        settings.append(replace(given, adc_bits=bits, accuracy=accuracy, mean=mean, judged=own, levels=bits))
+    return replace(found, settings=settings, digital_judged=judged)
+
+
+DENSE = counted(report(98, {}), [10] * 4, [10, 10, 10, 5], [7] * 4)
+SPARSE = counted(report(96, {}), [10] * 4, [8, 6, 4, 0], [5, 4, 4, 0])
+LEVELS = {
+    "quantized": [
+        allocated(DENSE, 99, {2.0: ((3, 2, 2, 1), (2, 2, 1, 1), 97.8, 98.75), 1.5: ((1,) * 4, (2,) * 4, 97.6, 98.4)})
+    ],
+    "bl1": [
+        allocated(SPARSE, 98, {2.0: ((3, 2, 1, 1), (2, 2, 2, 1), 97.9, 97.9), 1.5: ((2,) * 4, (1,) * 4, 97, 98)}),
+        allocated(SPARSE, 98, {2.0: ((2, 2, 2, 1), (2, 2, 1, 1), 97.5, 97.9)}),
+    ],
+}
+(HOW,) = ALLOCATED_MEANS
+THROUGH_MEAN = replace(
+    THROUGH,
+    config=adapted(START.config, HOW),
+    final={**THROUGH.final, "adcs": to_json(LayerAdcs({"1": (2, 1, 1, 1), "2": (1, 1, 2, 1)})), "adc_accuracy": 97.7},
+)
+(TITLE,) = analysis.ALLOCATIONS
+WITH_MEANS = analysis.Tried({**REPORTS, "levels": LEVELS}, {TITLE: {"bl1": [THROUGH_MEAN]}})
+
+
+def allocations() -> dict[tuple[str, str, object], analysis.Way]:
+    return {(way.method, way.how, way.adcs): way for way in ways(WITH_MEANS) if way.how not in ("As trained",)}
+
+
+def test_allocated_adcs_are_ways_of_their_own_by_their_mean() -> None:
+    assert TITLE == "Allocated, 1.5 bits on average, trained through"
+    told = [(way.method, way.how, way.adcs, way.accuracy.values, way.spoiled) for way in ways(WITH_MEANS)][3:]
+    assert told == [
+        ("quantized", "Levels found", (4,) * 4, (97.6,), 0.25),
+        ("quantized", "Resolutions allocated", 2.0, (97.8,), 0.25),
+        ("quantized", "Resolutions allocated", 1.5, (97.6,), pytest.approx(0.6)),
+        ("bl1", "Levels found", (4,) * 4, (97.6, 97.6), 0.25),
+        ("bl1", "Resolutions allocated", 2.0, (97.9, 97.5), pytest.approx(0.1)),
+        ("bl1", "Resolutions allocated", 1.5, (97,), 0),  # of the seed that has it
+        ("bl1", TITLE, 1.5, (97.7,), None),
+    ]
+
+
+def test_savings_of_allocated_adcs_are_those_of_every_layer_s_own() -> None:
+    found = allocations()
+    dense = found["quantized", "Resolutions allocated", 2.0]
+    assert dense.saving(SAR, used=False) == 640 / (10 * 8 + 10 * 6)
+    assert dense.saving(SAR, used=True) == 640 / (10 * (3 + 2 + 2 + 2 + 2 + 1) + 5 * (1 + 1))
+    assert dense.saving_lossless(SAR, used=True) == 2 * 35 * 7 / 130
+    assert dense.saving(FLASH, used=False) == pytest.approx(2 * 4 * 255 / (7 + 3 + 3 + 1 + 3 + 3 + 1 + 1))
+    sparse = found["bl1", "Resolutions allocated", 2.0]
+    each = [8 * (3 + 2) + 6 * (2 + 2) + 4 * (1 + 2), 8 * (2 + 2) + 6 * (2 + 2) + 4 * (2 + 1)]  # of the seeds
+    assert sparse.saving(SAR, used=True) == pytest.approx(640 / (sum(each) / 2))
+    through = found["bl1", TITLE, 1.5]
+    assert through.saving(SAR, used=True) == pytest.approx(640 / (8 * (2 + 1) + 6 * (1 + 1) + 4 * (1 + 2)))
+    assert through.saving_lossless(SAR, used=True) == pytest.approx(2 * (8 * 5 + 6 * 4 + 4 * 4) / 48)
+
+
+def test_what_was_trained_through_needs_the_report_of_its_own_start() -> None:
+    other = replace(SPARSE, network="results/mnist/bl1-s1.json")
+    assert not [
+        way for way in ways(replace(WITH_MEANS, reports={**REPORTS, "spread": {"bl1": [other]}})) if way.how == TITLE
+    ]
+
+
+def test_the_cheapest_spoil_little_on_the_images_that_they_are_chosen_by() -> None:
+    found = analysis.cheapest_ways(WITH_MEANS)
+    assert [(way.method, way.how, way.adcs) for way in found] == [
+        ("quantized", "Resolutions allocated", 2.0),  # of 1.5 bits lose 0.6 points on training images
+        ("bl1", TITLE, 1.5),
+    ]
+    without = replace(WITH_MEANS, adapted={})
+    assert [(way.method, way.adcs) for way in analysis.cheapest_ways(without)] == [("quantized", 2.0), ("bl1", 2.0)]
+
+
+def test_what_a_method_is_worth_is_said_against_quantized() -> None:
+    quantized, bl1 = analysis.cheapest_ways(WITH_MEANS)  # 640 / 130 and 640 / 48
+    l1, pruned = replace(bl1, method="l1"), replace(quantized, method="pruned")
+    less = replace(bl1, chosen=(CLAIMED,))  # 640 / 108
+    found = analysis.worth_finding(
+        {
+            "One": [quantized, bl1, pruned],
+            "Two": [quantized, less, l1],
+            "Three": [quantized, pruned],
+            "Alone": [quantized],
+            "None": [bl1],
+        }
+    )
+    assert found == (
+        "At most 0.5 points below *Quantized*, with ADCs chosen for every network and columns without a set cell not "
+        "converted, comparisons against 8 bits: "
+        "One *Quantized* 4.9x, *Bit-slice L1* 13.3x, **2.7 times what *Quantized* saves**; "
+        "Two *Quantized* 4.9x, *Bit-slice L1* 5.9x, most of all *L1* 13.3x, **2.7 times what *Quantized* saves**; "
+        "Three *Quantized* 4.9x, *Bit-slice L1* no ADCs keep it, most of all *Pruned* 4.9x, "
+        "**1.0 times what *Quantized* saves**."
+    )
+
+
+def test_the_finding_on_savings_tells_allocated_adcs() -> None:
+    assert analysis.saving_finding({"One": analysis.cheapest_ways(WITH_MEANS)}).endswith(
+        "One 6.4x (13.3x) and 2.6x (3.3x) with *Bit-slice L1*, allocated, 1.5 bits on average, trained through. "
+        "In brackets, savings of 10x and 3x are reached on 1 of 1 networks."
+    )
+
+
+def test_the_table_of_a_front_has_the_cheapest_first() -> None:
+    first, *_, last = rows = tables.front(ways(WITH_MEANS))
+    assert len(rows) == 10
+    assert first == {
+        "Network": "Bit-slice L1",
+        "ADCs": "1.5 on average (allocated, 1.5 bits on average, trained through)",
+        "Accuracy (%)": "97.70",
+        "n": "1",
+        "SAR, by comparisons": "6.4x (13.3x)",
+        "ISAAC, by components": "6.8x (14.2x)",
+        "flash, by comparisons": "170.0x (340.0x)",
+    }
+    assert last["ADCs"] == "5 (as trained)"
+    assert [row["ADCs"] for row in rows].count("2 on average (resolutions allocated)") == 2
+
+
+def test_the_figure_of_a_front_has_a_line_for_allocated_adcs_and_marks_for_others() -> None:
+    found = list(ways(WITH_MEANS))
+    figure = fronts.fronts({"mnist": found, "cifar10-resnet20": []}, {"mnist": 98, "cifar10-resnet20": 90})
+    panel, empty = figure.axes
+    drawn = [
+        (line.get_label(), line.get_markersize(), list(map(float, line.get_xdata())), list(line.get_ydata()))  # type: ignore[arg-type]
+        for line in panel.lines
+    ]
+    of = {(way.method, way.how, way.adcs): way.saving(SAR, used=True) for way in found}
+    quantized, bl1 = (
+        [of[method, "Resolutions allocated", mean] for mean in (2.0, 1.5)] for method in ("quantized", "bl1")
+    )
+    assert drawn[0] == ("Quantized", 4, quantized, [97.8, 97.6])
+    uniform = [of["quantized", "As trained", (5,) * 4], of["quantized", "Levels found", (4,) * 4]]
+    assert drawn[1][1:] == (3, uniform, [97.9, 97.6])  # what is 8 points below is left out
+    assert drawn[2] == ("Bit-slice L1", 4, bl1, [97.7, 97])
+    assert drawn[4][1:] == (10, [of["bl1", TITLE, 1.5]], [97.7])
+    assert [line[3][0] for line in drawn[5:]] == [98, 97.5]
+    assert panel.get_ylim() == (92, 99)
+    assert len(empty.lines) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Quantized", "Bit-slice L1"]
+    plt.close(figure)

@@ -282,8 +282,9 @@ def test_parameters_of_notebooks_are_refused_or_become_nothing_but_values(text: 
 
 WORDS = (
     "train crossbar report tolerance export fetch notebook results provenance doctor zoo mnist cifar10-resnet20 "
-    "--method --profile --seed --alpha --pretrain-alpha --adc-bits --headroom --row-order --input-scaling --rows "
-    "--columns --cell-bits --dac-bits --signed-inputs --images --threads --json --out --device -p --help --version "
+    "--method --profile --seed --alpha --pretrain-alpha --adc-bits --adc-mean --adc-levels --adc-rate --judge "
+    "--headroom --row-order --input-scaling --rows --columns --cell-bits --dac-bits --signed-inputs --images --threads "
+    "--json --out --device -p --help --version "
     "bl1 l1 column quantized pruned smoke quick paper unit spread offset 3,3,3,1 3x2,8,ideal,1 missing.json 0 -1 8 "
     "1e9 1e-3 nan -inf x"
 )
@@ -301,3 +302,4 @@ def test_command_lines_are_refused_or_understood(words: list[str], training: boo
             refused(lambda: crossbar._crossbar(options))
             for text in getattr(options, "adc_bits", None) or []:
                 refused(lambda text=text: crossbar._adcs(text))
+            refused(lambda: crossbar._numbers("adc-mean", getattr(options, "adc_mean", None)))

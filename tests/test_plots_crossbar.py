@@ -14,12 +14,11 @@ from matplotlib.figure import Figure
 
 from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
-from bitslice.crossbar import BitlineSums, Crossbar, map_network
+from bitslice.crossbar import BitlineSums, Crossbar, LayerAdcs, map_network
 from bitslice.errors import BitsliceError
 from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
 from bitslice.lab.described import describe_geometry
 from bitslice.lab.experiments import EXPERIMENTS, adapted
-from bitslice.lab.records import Record
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile
@@ -81,7 +80,9 @@ def report(digital: float, accuracies: dict[tuple[int | None, ...], float]) -> R
         headroom=0,
         calibration_images=None,
         levels_images=None,
+        judging_images=None,
         digital_accuracy=digital,
+        digital_judged=None,
         layers=[{**layer, "slices": [{**sums, "bound_bits": 4 + k} for k in range(4)]}],
         settings=settings,
         provenance=SOURCE,
@@ -272,7 +273,14 @@ def remedied() -> dict[str, dict[str, analysis.Spread]]:
     run = record(Method.BL1, 0, None, 97.5, 3.0)
     run = replace(run, config=adapted(run.config, LEVELS), final={**run.final, "adc_accuracy": 97.25})
     spread_rows = {"bl1": [report(97, {CLAIMED: 90}), report(98, {CLAIMED: 92})]}
-    kinds = {"report": reports(), "spread": spread_rows, "levels": {}}
+    given = report(98, {CLAIMED: 93})
+    (setting,) = given.settings
+    means = [replace(setting, adc_bits=LayerAdcs({"1": 3}), mean=mean, accuracy=92 + mean) for mean in (2.0, 2.5)]
+    kinds = {
+        "report": reports(),
+        "spread": spread_rows,
+        "levels": {"bl1": [replace(given, settings=[setting, *means])]},
+    }
     trained = {"Levels found, trained through": {"bl1": [run]}, "Trained through": {}}
     return analysis.by_remedy(analysis.Tried(kinds, trained))
 
@@ -284,6 +292,8 @@ def test_remedies_have_a_row_a_remedy_and_a_column_a_method() -> None:
         ["Without ADCs", "98.00", analysis.Spread((97, 98)).text()],
         ["As trained", "50.00", analysis.Spread((70, 74)).text()],
         ["Rows spread", "–", analysis.Spread((90, 92)).text()],
+        ["Levels found", "–", "93.00 (n=1)"],
+        ["Resolutions allocated", "–", "94.50 (n=1)"],  # as many bits on average as in 3,3,3,1
         ["Levels found, trained through", "–", "97.25 (n=1)"],
     ]
     assert list(rows[0]) == ["For the ADCs", "Pruned (%, n=1)", "Bit-slice L1 (%, n=2)"]
@@ -294,7 +304,7 @@ def test_accuracy_by_remedy_has_a_line_a_remedy() -> None:
     (panel,) = figure.findobj(Axes)
     assert [label.get_text() for label in panel.get_yticklabels()] == list(remedied())
     marks = {c.get_label(): [round(x) for x in c.lines[0].get_xdata()] for c in panel.containers}
-    assert marks == {"Pruned": [98, 50], "Bit-slice L1": [98, 72, 91, 97]}
+    assert marks == {"Pruned": [98, 50], "Bit-slice L1": [98, 72, 91, 93, 94, 97]}
 
 
 def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quantized() -> None:
@@ -320,26 +330,6 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
     both = analysis.adc_finding("MNIST", [quantized], runs | {"Roomy": {"bl1": [roomy]}})
     assert "; with weights of fewer bits **not within 0.5 points**" in both
-
-
-def test_what_sparsity_is_worth_is_read_off_the_networks_that_levels_were_found_for() -> None:
-    def ended(method: Method, seed: int, accuracy: float, density: float) -> Record:
-        start = record(method, seed, None, 97.5, density)
-        return replace(start, config=adapted(start.config, LEVELS), final={**start.final, "adc_accuracy": accuracy})
-
-    dense = [ended(Method.QUANTIZED, 0, 87.0, 40.0), ended(Method.QUANTIZED, 1, 86.0, 42.0)]
-    sparse = ended(Method.BL1, 0, 85.25, 14.0)
-    assert analysis.worth_finding("MNIST", {"quantized": dense}) is None
-    found = analysis.worth_finding("MNIST", {"quantized": dense, "bl1": [sparse], "l1": []})
-    assert found is not None
-    assert found.replace("\N{NO-BREAK SPACE}", " ") == (
-        "MNIST, levels found and trained through: *Bit-slice L1* with 14.0% of its cells set 85.25% (n=1), "
-        "*Quantized* with 41.0 ± 1.4% of its cells set 86.50 ± 0.71% (n=2); "
-        "**the sparsest ends 1.25 points below *Quantized***."
-    )
-    better = analysis.worth_finding("MNIST", {"quantized": dense[1:], "bl1": [ended(Method.BL1, 1, 86.5, 14.0)]})
-    assert better is not None
-    assert better.endswith("**the sparsest ends highest**.")
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

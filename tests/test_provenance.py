@@ -1,7 +1,9 @@
 """Where records come from: what is told of it, and commands that make them again."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,13 @@ import torch
 from bitslice.book.sources import PACKAGE
 from bitslice.cli import main, parser
 from bitslice.cli.train import configuration
+from bitslice.crossbar import Adc, AdcGradient, RowOrder
 from bitslice.errors import BitsliceError
 from bitslice.lab import plans, records
-from bitslice.lab.adaptation import CLAIMED
+from bitslice.lab.adaptation import Adaptation
 from bitslice.lab.data import CIFAR10, MNIST
 from bitslice.lab.disk import sha256
-from bitslice.lab.experiments import adapted, cifar10, mnist
+from bitslice.lab.experiments import EXPERIMENTS, adaptation, adapted, cifar10, mnist, run_name
 from bitslice.lab.provenance import lock, provenance
 from bitslice.lab.words import InputScaling, Method, Profile
 
@@ -47,6 +50,26 @@ def test_every_released_record_has_a_command_that_asks_for_its_configuration() -
         assert configuration(parser().parse_args(words[1:])) == record.config
 
 
+ADAPTATIONS = (
+    Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),
+    Adaptation(None, 2.25, RowOrder.CONSECUTIVE, 1, 9, AdcGradient.GAUSSIAN, 3, 0.0125),
+    Adaptation((Adc(3, 2), None, 3, 1), gradient=AdcGradient.SHARE, rate=1e-7, recalibrated=1),
+)
+
+
+@pytest.mark.parametrize("how", ADAPTATIONS, ids=str)
+@pytest.mark.parametrize("experiment", [mnist, partial(cifar10, "resnet20")], ids=["mnist", "cifar10"])
+def test_a_way_of_adapting_is_found_in_the_configuration_that_it_makes(
+    experiment: Callable[..., plans.Config], how: Adaptation
+) -> None:
+    config = adapted(experiment(Method.PRUNED), how)
+    found = adaptation(config)
+    assert found is not None
+    default = EXPERIMENTS[config.experiment].adapt_gradient
+    assert replace(found, gradient=found.gradient or default) == replace(how, gradient=how.gradient or default)
+    assert plans.again(config) == plans.Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -55,9 +78,10 @@ def test_every_released_record_has_a_command_that_asks_for_its_configuration() -
         cifar10("resnet20", Method.PRUNED, Profile.LONG, input_scaling=InputScaling.UNIT),
         cifar10("resnet20", Method.COLUMN, seed=1, alpha=21, pretrain_alpha=0.5),
         mnist(Method.QUANTIZED, pretrain_alpha=0),
-        adapted(mnist(Method.BL1, Profile.PAPER, alpha=0.2, pretrain_alpha=0), CLAIMED),
+        adapted(mnist(Method.BL1, Profile.PAPER, alpha=0.2, pretrain_alpha=0)),
+        *(adapted(cifar10("resnet20", Method.L1), how) for how in ADAPTATIONS),
     ],
-    ids=lambda config: config.experiment + config.method.value,
+    ids=run_name,
 )
 def test_options_stand_for_runs_that_no_plan_has(config: plans.Config) -> None:
     assert configuration(parser().parse_args(plans.command(config).split()[1:])) == config

@@ -1,6 +1,7 @@
 """Reports on networks on crossbars, from the library and from the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,18 @@ from bitslice import quantize
 from bitslice.cli import main
 from bitslice.costs.designs import anchored
 from bitslice.costs.models import ADC_MODELS, COMPONENTS, SABERI
-from bitslice.crossbar import Adc, Crossbar, bitline_sums, calibrate_adcs, deploy, map_network
+from bitslice.crossbar import Adc, Crossbar, allocate_adcs, bitline_sums, calibrate_adcs, deploy, map_network
 from bitslice.crossbar.network import recalibrate
 from bitslice.errors import BitsliceError
 from bitslice.lab.data import DATA_SETS, Images
 from bitslice.lab.described import QUANTILES
+from bitslice.lab.evaluation import network_input
 from bitslice.lab.report import STANDARD, Report, read, report
 from bitslice.lab.subjects import network_and_images, training_images
 from bitslice.lab.tolerance import ToleranceReport, tolerance
-from bitslice.lab.words import Method
+from bitslice.lab.words import InputScaling, Method
 from bitslice.quantizer import leave_headroom, quantized_tensors
-from tests.conftest import TEST, Trained
+from tests.conftest import TEST, TRAIN, Trained
 
 Example = tuple[nn.Module, Tensor, Tensor]
 
@@ -37,6 +39,11 @@ def example() -> Example:
     labels = model.eval()(x).argmax(dim=1)
     labels[:3] = (labels[:3] + 1) % 4
     return model, x, labels
+
+
+def right(model: nn.Module, x: Tensor, labels: Tensor) -> float:
+    """Percent."""
+    return 100 * float((model(x).argmax(dim=1) == labels).double().mean())
 
 
 def not_three() -> tuple[nn.Module, Tensor]:
@@ -147,6 +154,48 @@ class TestReport:
         assert found.settings[0].clipped != plain.settings[0].clipped
         assert Report.from_dict(json.loads(json.dumps(found.to_dict()))) == found
         assert "levels found on 30 images" in found.lines()[0]
+
+    def test_allocated_adcs_come_behind_the_given_ones_and_all_are_judged(self) -> None:
+        model, x, labels = example()
+        crossbar, shown, judged = Crossbar(rows=16), x[:10], (x[20:50].flip(3), labels[20:50])
+        given, means = (2, 2, 2, 1), [3.0, 1.25]
+        found = report(
+            model, x, labels, [given], anchored(SABERI), crossbar, 20, shown=shown, means=means, judged=judged
+        )
+        plain = report(model, x, labels, [given], anchored(SABERI), crossbar, 20, shown=shown)
+        choices = [given, *allocate_adcs(model, shown, means, crossbar)]
+        assert [setting.adc_bits for setting in found.settings] == choices
+        assert [setting.asked for setting in found.settings] == [given, *means]
+        assert replace(found.settings[0], judged=None) == plain.settings[0]
+        mapped = map_network(model, x, crossbar)
+        for setting, choice in zip(found.settings, choices, strict=True):
+            assert setting.levels == calibrate_adcs(model, shown, choice, crossbar)
+            deployed = deploy(model, mapped, setting.levels)
+            assert setting.accuracy == pytest.approx(right(deployed, x, labels))
+            assert setting.judged == pytest.approx(right(deployed, *judged))
+        assert (found.judging_images, plain.judging_images, plain.digital_judged) == (30, None, None)
+        assert found.digital_judged == pytest.approx(right(model, *judged)) != found.digital_accuracy
+        few = found.settings[2]
+        assert few.energy is not None
+        assert few.energy < found.settings[1].energy  # type: ignore[operator]
+        assert few.clipped != found.settings[1].clipped
+        assert Report.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+        assert [line.split("%")[0].split()[:3] for line in found.lines()[-4:-1]][1:] == [
+            ["mean", "of", "3"],
+            ["mean", "of", "1.25"],
+        ]
+
+    def test_adcs_are_not_allocated_without_images(self) -> None:
+        model, x, labels = example()
+        with pytest.raises(BitsliceError, match="ADCs are allocated on the images that find their levels"):
+            report(model, x, labels, [], anchored(SABERI), observed_images=5, means=[2.0])
+
+    def test_a_report_older_than_allocation_is_of_given_adcs_that_nothing_judges(self, found: Report) -> None:
+        values = found.to_dict()
+        older = [{k: v for k, v in setting.items() if k not in ("mean", "judged")} for setting in values["settings"]]
+        del values["judging_images"], values["digital_judged"]
+        assert Report.from_dict({**values, "settings": older}) == found
+        assert {setting.judged for setting in found.settings} == {None}
 
     def test_headroom_holds_for_the_network_without_crossbars_too(self) -> None:
         model, x, labels = example()
@@ -263,7 +312,7 @@ class TestCommandLine:
         assert "; calibrated on 16 images" in calibrated.lines()[0]
         model, x, _ = network_and_images(path)
         deployed = deploy(model, map_network(model, x[:2]), 2)
-        recalibrate(deployed, training_images(path, 16))
+        recalibrate(deployed, training_images(path, 16)[0])
         with torch.no_grad():
             right = 100 * float((deployed(x).argmax(dim=1) == 0).double().mean())
         assert calibrated.settings[0].accuracy == pytest.approx(right)
@@ -309,6 +358,10 @@ class TestCommandLine:
             (["tests.test_report:example", "--headroom", "8"], "headroom in words of 8 bits lies between 0 and 7"),
             (["tests.test_report:example", "--headroom", "-1"], "headroom in words of 8 bits lies between 0 and 7"),
             (["tests.test_report:example", "--calibrate", "0"], "--calibrate must be at least 1, not 0"),
+            (["tests.test_report:example", "--judge", "0"], "--judge must be at least 1, not 0"),
+            (["tests.test_report:example", "--judge", "5"], "tests.test_report:example gives no training images"),
+            (["tests.test_report:example", "--adc-mean", "2,x"], "--adc-mean takes numbers, as 2.5,2, not '2,x'"),
+            (["tests.test_report:example", "--adc-mean", "2"], "allocated on the images that find their levels"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else None,
     )
@@ -325,6 +378,48 @@ class TestCommandLine:
         model, x, labels = nn.Linear(3, 2), torch.ones(1, 3), torch.zeros(1, dtype=torch.int64)
         with pytest.raises(BitsliceError, match="a crossbar needs a quantized network"):
             report(model, x, labels, [IDEAL], anchored(SABERI), observed_images=1)
+
+
+class TestTrainingImages:
+    CIFAR = "results/cifar10-resnet20/bl1-s0.json"
+
+    @pytest.fixture
+    def shown(self, monkeypatch: pytest.MonkeyPatch) -> Images:
+        """Images whose label is their number."""
+        pixels = torch.randint(256, (24, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+        images = Images(pixels, torch.arange(24), (0.5,) * 3, (0.25,) * 3)
+        monkeypatch.setitem(DATA_SETS, "cifar10", {True: images}.__getitem__)
+        return images
+
+    def test_they_are_cropped_and_mirrored_as_training_shows_them(self, shown: Images) -> None:
+        x, labels = training_images(self.CIFAR, 16)
+        assert sorted(labels.tolist()) == list(range(16))
+        plain = network_input(shown.pixels, shown, InputScaling.NORMALIZED)
+        assert sum(bool(torch.equal(own, plain[label])) for own, label in zip(x, labels, strict=True)) <= 2
+        for own, label in zip(x[:4], labels[:4], strict=True):
+            padded = nn.functional.pad(shown.pixels[label], [4] * 4)
+            crops = [padded[:, row : row + 32, column : column + 32] for row in range(9) for column in range(9)]
+            every = torch.stack(crops + [crop.flip(2) for crop in crops])
+            assert (network_input(every, shown, InputScaling.NORMALIZED) == own).flatten(1).all(1).any()
+
+    def test_they_are_the_same_each_time(self, shown: Images) -> None:
+        first, again = (training_images(self.CIFAR, 8) for _ in range(2))
+        assert all(map(torch.equal, first, again))
+
+    def test_the_last_ones_are_others(self, shown: Images) -> None:
+        assert sorted(training_images(self.CIFAR, 5, last=True)[1].tolist()) == [19, 20, 21, 22, 23]
+
+    @pytest.mark.usefixtures("digits")
+    def test_without_augmentation_they_are_as_they_are_in_another_order(self, trained: Trained) -> None:
+        x, labels = training_images(str(trained.records[Method.BL1].path), 20)
+        pixels = (255 * x).round().to(torch.uint8)
+
+        def pairs(pixels: Tensor, labels: Tensor) -> list[tuple[int, bytes]]:
+            return sorted(
+                (int(label), bytes(own.flatten().tolist())) for own, label in zip(pixels, labels, strict=True)
+            )
+
+        assert pairs(pixels, labels) == pairs(TRAIN.pixels[:20], TRAIN.labels[:20])
 
 
 def test_a_limit_of_images_holds_for_models_of_ones_own() -> None:

@@ -14,6 +14,7 @@ from bitslice.book.sources import PACKAGE
 from bitslice.book.statements import STATEMENTS, Statement
 from bitslice.cli import main
 from bitslice.errors import BitsliceError
+from bitslice.lab import report
 from bitslice.lab.verification import Check, Verified, read, verify
 from bitslice.lab.words import Method
 from tests.conftest import Trained
@@ -88,6 +89,23 @@ class TestSimulations:
         assert [len(check.expected) for check in found.checks][:3] == [1, 2, 8]
         edit(path, lambda r: r["settings"][0].update(energy=2 * r["settings"][0]["energy"]))
         assert "energies and latencies differ by 0.5" in verify(path).differences()[0]
+
+    def test_allocated_adcs_hold_on_training_images_too(
+        self, released: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ("--adc-mean", "2.5,1.5", "--adc-levels", "4", "--judge", "40", "--rows", "16")
+        path = simulate(released, capsys, "report", "--observed-images", "10", *words)
+        written = report.read(path)
+        assert [setting.asked for setting in written.settings] == [2.5, 1.5]
+        assert (written.levels_images, written.judging_images) == (4, 40)
+        assert None not in (written.digital_judged, written.settings[0].judged)
+        found = verify(path, full=True)
+        assert (found.holds, [check.apart for check in found.checks]) == (True, [0.0] * 8)
+        (judged,) = (check for check in found.checks if check.quantity == "accuracies on training images")
+        assert judged.expected == tuple(setting.judged for setting in written.settings)
+        assert judged.tolerance == pytest.approx(100 * 5 / 40)
+        edit(path, lambda r: r["settings"].append(dict(r["settings"][-1], judged=r["settings"][-1]["judged"] + 13)))
+        assert verify(path).differences() == [f"{path}: accuracies on training images differ by 13, more than 12.5"]
 
     def test_cells_that_are_not_ideal(self, released: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = simulate(released, capsys, "tolerance", "--seeds", "1")

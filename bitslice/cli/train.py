@@ -72,9 +72,12 @@ def configuration(options: argparse.Namespace) -> "Config":
     method, profile = by_value(Method, options.method), by_value(Profile, options.profile)
     config = experiment(method, profile, options.seed, options.alpha, scaling, options.pretrain_alpha)
     through = options.adc_bits is not None or options.adc_mean is not None
-    asked = ("headroom", "adc_levels", "adc_gradient", "adc_epochs", "adc_rate", "adc_recalibrate")
-    for name in asked:
-        if getattr(options, name) and not through:
+    unset = {
+        "headroom": 0,
+        **dict.fromkeys(("adc_levels", "adc_gradient", "adc_epochs", "adc_rate", "adc_recalibrate")),
+    }
+    for name, value in unset.items():
+        if getattr(options, name) != value and not through:
             option = name.replace("_", "-")
             raise BitsliceError(f"--{option} takes part in training through ADCs: give --adc-bits or --adc-mean too")
     if through:

@@ -77,20 +77,21 @@ def allocate_adcs(
     >>> setting.of("")
     (1, 1, 1, 1)
     """
-    if min(mean_bits, default=1) < 1:
-        raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {min(mean_bits):g}")
+    for mean in mean_bits:
+        if not mean >= 1:
+            raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {mean:g}")
     crossbar = crossbar or Crossbar()
-    slices: dict[str, list[_Slice]] = {}
+    called: dict[str, MappedLayer] = {}
+    errors: dict[str, list[list[float]]] = {}
     handles = []
     for tensor in stored_weights(model, crossbar):
 
         def measure(module: nn.Module, inputs: Any, others: Any, output: Any, tensor: QuantizedTensor = tensor) -> None:
             x, name = input_of(inputs, others).float(), layer_name(tensor)
-            if x.numel() and name not in slices:  # of a layer that is called several times, the first call counts
-                mapped = observed(map_layer(tensor, crossbar), [x])
-                errors = [slice_errors(mapped, k, x) for k in range(mapped.slices)]
-                used = mapped.conversions_of_used().tolist()
-                slices[name] = [_Slice(len(e), n, e) for n, e in zip(used, errors, strict=True)]
+            if x.numel():
+                mapped = called[name] = observed(called.get(name, map_layer(tensor, crossbar)), [x])
+                if name not in errors:  # of a layer that is called several times, the first call shows them
+                    errors[name] = [slice_errors(mapped, k, x) for k in range(mapped.slices)]
 
         handles.append(tensor.layer.register_forward_hook(measure, with_kwargs=True))
     try:
@@ -100,8 +101,12 @@ def allocate_adcs(
     finally:
         for handle in handles:
             handle.remove()
-    if not slices:
+    if not called:
         raise BitsliceError("the resolutions of ADCs are found on at least one image")
+    slices = {
+        name: [_Slice(len(e), n, e) for e, n in zip(errors[name], mapped.conversions_of_used().tolist(), strict=True)]
+        for name, mapped in called.items()
+    }
     every = [each for own in slices.values() for each in own]
     for tensor in stored_weights(model, crossbar):  # one that has no inputs, as an auxiliary head, stays lossless
         bounds = map_layer(tensor, crossbar).bounds.amax(dim=(0, 1, 2, 4)).tolist()

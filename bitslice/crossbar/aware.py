@@ -68,7 +68,7 @@ def slope(adc: Adc, sums: Tensor) -> Tensor:
     """
     if adc.bits is None:
         return torch.ones_like(sums, dtype=torch.float32)
-    levels = torch.arange(int(sums.max()) + 1, device=sums.device)
+    levels = torch.arange(int(sums.max()) + 3, device=sums.device)  # thresholds more than two steps away are not felt
     thresholds = levels[: 2**adc.bits - 1] * adc.step + adc.first
     away = (levels[:, None] - thresholds) / (adc.step / 2)
     return (2 * torch.exp(-away.square() / 2).sum(1) / math.sqrt(2 * math.pi))[sums]

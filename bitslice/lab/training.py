@@ -281,6 +281,8 @@ def run(
     model.to(target, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack this overload
     after_pruning = None
     if config.adapt is not None:
+        if config.adapt.recalibrated is not None and not any(isinstance(m, _BatchNorm) for m in model.modules()):
+            raise BitsliceError(f"{this.name}: the network has no batch normalization that could be estimated again")
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
         leave_headroom(model, config.adapt.headroom)
         this.train(model, train_images, config.adapt, "adapt")

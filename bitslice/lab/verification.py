@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bitslice.costs import ADC_MODELS, anchored
-from bitslice.crossbar import AdcChoice
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, report, tolerance
 from bitslice.lab.adaptation import CLAIMED
@@ -173,8 +172,9 @@ def _densities(final: Mapping[str, Any]) -> tuple[float, ...]:
     return (*final["density"], *layers)
 
 
-def _chosen(settings: Sequence[AdcChoice], full: bool) -> list[AdcChoice]:
-    return list(settings) if full else [CLAIMED if CLAIMED in settings else settings[-1]]
+def _chosen(settings: Sequence[report.Setting], full: bool) -> list[report.Setting]:
+    claimed = [setting for setting in settings if setting.adc_bits == CLAIMED]
+    return list(settings) if full else [*settings, *claimed][-1:]
 
 
 def of_report(path: Path, full: bool) -> Iterator[Check]:
@@ -184,7 +184,7 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
         BitsliceError: if it is no report, or the network it names is not there.
     """
     released = report.read(path)
-    settings = _chosen([setting.adc_bits for setting in released.settings], full)
+    before = _chosen(released.settings, full)
     model, images, labels = network_and_images(released.network, released.images)
     calibration, shown = (
         None if count is None else training_images(released.network, count)[0]
@@ -196,7 +196,7 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
         model,
         images,
         labels,
-        settings,
+        [setting.adc_bits for setting in before],
         next(adc for adc in map(anchored, ADC_MODELS.values()) if adc.title == released.cost_model),
         geometry(released.crossbar),
         released.observed_images,
@@ -205,7 +205,6 @@ def of_report(path: Path, full: bool) -> Iterator[Check]:
         shown,
         judged=judging,
     )
-    before = [setting for setting in released.settings if setting.adc_bits in settings]
     apart = points(len(images))
     yield compare("accuracies without crossbars", lambda each: (each.digital_accuracy,), released, found, apart)
     yield compare("accuracies", lambda each: tuple(s.accuracy for s in each), before, found.settings, apart)

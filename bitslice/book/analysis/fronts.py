@@ -117,14 +117,15 @@ def ways(tried: Tried) -> Iterator[Way]:
             for asked, accuracy in accuracies(own).items():
                 if isinstance(asked, LayerAdcs) or (isinstance(asked, tuple) and None in asked):
                     continue
-                settings = [next(s for s in report.settings if s.asked == asked) for report in own]
+                found = [(report, setting) for report in own for setting in report.settings if setting.asked == asked]
+                reports, settings = zip(*found, strict=True)
                 title = ALLOCATED if isinstance(asked, float) else REMEDIES[kind]
                 bits = tuple(setting.adc_bits for setting in settings)
-                yield Way(method, title, asked, accuracy, tuple(own), bits, _spoiled(own, settings))
+                yield Way(method, title, asked, accuracy, reports, bits, _spoiled(found))
     for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items():
         for method, runs in tried.adapted.get(title, {}).items():
-            reports = {Path(each.network).stem: each for each in tried.reports.get(_mapping(how), {}).get(method, [])}
-            pairs = [(run, reports.get(run_name(run.config.before_adapting()))) for run in runs]
+            mapped = {Path(each.network).stem: each for each in tried.reports.get(_mapping(how), {}).get(method, [])}
+            pairs = [(run, mapped.get(run_name(run.config.before_adapting()))) for run in runs]
             counted = [(run.adcs, report) for run, report in pairs if report is not None and run.adcs is not None]
             if counted and len(counted) == len(runs):
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
@@ -134,10 +135,10 @@ def ways(tried: Tried) -> Iterator[Way]:
                 yield Way(method, title, bits_or_mean, accuracy, alike, chosen)
 
 
-def _spoiled(reports: Sequence[Report], settings: Sequence[Setting]) -> float | None:
+def _spoiled(found: Sequence[tuple[Report, Setting]]) -> float | None:
     lost = [
         report.digital_judged - setting.judged
-        for report, setting in zip(reports, settings, strict=True)
+        for report, setting in found
         if report.digital_judged is not None and setting.judged is not None
     ]
     return sum(lost) / len(lost) if lost else None
