@@ -6,7 +6,8 @@ from bitslice.book.analysis.fronts import LAWS, SHOWN, Way, cheapest_ways, near,
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
-from bitslice.book.analysis.remedies import KEPT, WITHOUT, adc_finding, below_quantized, by_remedy
+from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
+from bitslice.book.analysis.remedies import KEPT, WITHOUT, adc_finding, below_quantized, by_remedy, column_finding
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
     adapted,
@@ -52,6 +53,7 @@ __all__ = [
     "Front",
     "Layer",
     "Measured",
+    "Pretrained",
     "Simulated",
     "Spread",
     "Standing",
@@ -72,6 +74,7 @@ __all__ = [
     "cheapest_setting",
     "cheapest_ways",
     "claims",
+    "column_finding",
     "density_at",
     "density_ratio",
     "finding",
@@ -86,6 +89,8 @@ __all__ = [
     "named",
     "near",
     "paired",
+    "pretrained",
+    "pretraining_finding",
     "pruned_ratio",
     "read_each",
     "released",
@@ -99,6 +104,7 @@ __all__ = [
     "spread",
     "sweeps",
     "swept",
+    "times_denser",
     "tolerated",
     "tried",
     "verdict",

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from bitslice.book.analysis.seeds import Spread, spread
+from bitslice.book.analysis.selection import by_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies
 from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, ByMethod, Tried, inside
+from bitslice.crossbar import resolution
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
@@ -88,3 +90,31 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
     whole, fewer = closest(headroom=False), closest(headroom=True)
     found = [f"with B3 in use {whole}" if whole else "", f"with weights of fewer bits {fewer}" if fewer else ""]
     return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was trained through the claimed ADCs'}."
+
+
+def _accuracy(runs: Sequence[Record]) -> str:
+    found = spread(runs, lambda run: run.accuracy)
+    return f"{found.text(2, '%')} (n={found.n})"
+
+
+def column_finding(experiment: str, records: Sequence[Record], name: str) -> str | None:
+    """In words: what TinyADC's constraint leaves of the accuracy, by the ADCs that it makes lossless by design.
+
+    Args:
+        experiment: its name.
+        records: runs, of which those with column pruning count, of the profile released.
+        name: what the experiment is called.
+
+    Returns:
+        None where there is no such run.
+    """
+    profile = released(records).get(experiment)
+    runs = select(records, experiment, Method.COLUMN, profile) if profile else []
+    told = [
+        f"{weights:g} weights {resolution(3 * int(weights))} bits and {_accuracy(own)}"
+        for weights, own in by_alpha(runs).items()
+    ]
+    if not told:
+        return None
+    quantized = _accuracy(select(records, experiment, Method.QUANTIZED, profile))
+    return f"{name}, a column: {'; '.join(told)}; *Quantized* without ADCs {quantized}"

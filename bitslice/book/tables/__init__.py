@@ -11,6 +11,7 @@ from bitslice.book.tables.methods import (
     claims,
     equal_accuracy,
     methods,
+    pretraining,
     timings,
     versions,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "markdown",
     "methods",
     "networks",
+    "pretraining",
     "remedies",
     "saved_bits",
     "savings_by_model",

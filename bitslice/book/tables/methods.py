@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitslice.book import analysis
-from bitslice.book.analysis import CLAIMED_BITS, Claim, Spread, spread
+from bitslice.book.analysis import CLAIMED_BITS, Claim, Pretrained, Spread, spread
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
 from bitslice.lab.records import Record
@@ -77,6 +77,22 @@ def against_pruning(
 
 def _with_verdict(ratio: Spread | None) -> str:
     return "–" if ratio is None else f"{ratio.text(unit='x')} (n={ratio.n}), 2x {analysis.verdict(ratio, 2)}"
+
+
+def pretraining(found: Pretrained) -> list[dict[str, Any]]:
+    """Accuracy and density of runs that were pre-trained with L1 and without, a row a method."""
+    return [
+        {"Method": method.title, "n": str(len(runs))}
+        | {
+            f"{title}, {quantity}": spread(own, read).text()
+            for title, own in (("With L1", found.with_l1[method]), ("without", runs))
+            for quantity, read in (
+                ("accuracy (%)", lambda run: run.accuracy),
+                ("density (%)", lambda run: run.mean_density),
+            )
+        }
+        for method, runs in found.without.items()
+    ]
 
 
 def beside_released(live: Iterable[Record], released: Sequence[Record]) -> list[dict[str, Any]]:
