@@ -108,8 +108,8 @@ def column_finding(experiment: str, records: Sequence[Record], name: str) -> str
     Returns:
         None where there is no such run.
     """
-    profile = released(records).get(experiment)
-    runs = select(records, experiment, Method.COLUMN, profile) if profile else []
+    profile = released(records)[experiment]
+    runs = select(records, experiment, Method.COLUMN, profile)
     told = [
         f"{weights:g} weights {resolution(3 * int(weights))} bits and {_accuracy(own)}"
         for weights, own in by_alpha(runs).items()
