@@ -86,7 +86,7 @@ class Setting:
     @property
     def asked(self) -> AdcChoice | float:
         """The ADCs as they were asked for: given, or by their mean resolution."""
-        return self.adc_bits if self.mean is None else self.mean
+        return self.adc_bits if self.mean is None else float(self.mean)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def ways(tried: Tried) -> Iterator[Way]:
             if counted and len(counted) == len(runs):
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
                 chosen, alike = zip(*counted, strict=True)
-                bits_or_mean = how.adc_mean if how.adc_bits is None else how.adc_bits
+                bits_or_mean = how.adc_bits if how.adc_mean is None else float(how.adc_mean)
                 assert bits_or_mean is not None  # as Adaptation has it
                 yield Way(method, title, bits_or_mean, accuracy, alike, chosen)
 
