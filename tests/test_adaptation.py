@@ -76,6 +76,9 @@ def test_the_resolutions_of_the_first_epoch_are_kept_also_by_a_run_that_goes_on(
         if "adapt 2/2" in line:
             raise KeyboardInterrupt
 
+    (tmp_path / "cut").mkdir()
+    for path in (tmp_path / "straight").glob("l1-s0.*"):  # what it starts from
+        shutil.copy(path, tmp_path / "cut")
     with pytest.raises(KeyboardInterrupt):
         training.run(config, tmp_path / "cut", report=interrupt, checkpoint_seconds=0)
     asked.clear()
