@@ -2,7 +2,17 @@
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, Claim, adapted_cost, claims, slice_bits
 from bitslice.book.analysis.comparison import Front, density_at, density_ratio, finding, fronts, levels, pruned_ratio
-from bitslice.book.analysis.fronts import LAWS, SHOWN, Way, cheapest_ways, near, saving_finding, ways, worth_finding
+from bitslice.book.analysis.fronts import (
+    LAWS,
+    SHOWN,
+    Way,
+    cheapest_ways,
+    chosen_for_each,
+    near,
+    saving_finding,
+    ways,
+    worth_finding,
+)
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
@@ -73,6 +83,7 @@ __all__ = [
     "by_seed",
     "cheapest_setting",
     "cheapest_ways",
+    "chosen_for_each",
     "claims",
     "column_finding",
     "density_at",

@@ -220,26 +220,33 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
     )
 
 
-def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str | None:
+def chosen_for_each(tried: Tried) -> dict[str, Way | None]:
+    """The cheapest way that keeps the accuracy of every method whose networks were given resolutions of their own; None
+    where none does."""
+    cheapest = {way.method: way for way in cheapest_ways(tried)}
+    return {way.method: cheapest.get(way.method) for way in ways(tried) if way.how == ALLOCATED}
+
+
+def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | None:
     """In words: how many comparisons sparsity saves at equal accuracy, beyond what *Quantized* saves without it.
 
     Args:
-        networks: what :func:`cheapest_ways` gives, by the experiment's title.
+        networks: what :func:`chosen_for_each` gives, by the experiment's title.
 
     Returns:
-        None where no network keeps the accuracy that could be compared.
+        None where nothing can be compared.
     """
     told = []
-    for title, found in networks.items():
-        needed = {way.method: 1 / way.saving(float, used=True) for way in found}
-        base = needed.pop(Method.QUANTIZED.value, None)
-        if base is None or not needed:
+    for title, chosen in networks.items():
+        base = chosen.get(Method.QUANTIZED.value)
+        others = {method: way for method, way in chosen.items() if way and method != Method.QUANTIZED.value}
+        if base is None or len(chosen) < 2:
             continue
-        best = min(needed, key=lambda method: needed[method])
-        text = f"{title} {base / needed[best]:.1f}x with *{_TITLES[best]}*"
-        if best != Method.BL1.value:
-            own = needed.get(Method.BL1.value)
-            text += f" (*{Method.BL1.title}* " + ("does not keep it)" if own is None else f"{base / own:.1f}x)")
+        fewer = {method: way.saving(float, used=True) / base.saving(float, used=True) for method, way in others.items()}
+        best, bl1 = max(fewer, key=lambda method: fewer[method], default=None), Method.BL1.value
+        text = f"{title} none, no other method keeps it" if best is None else f"{title} {_times(fewer, best)}"
+        if bl1 in chosen and best not in (None, bl1):
+            text += f" ({_times(fewer, bl1) if bl1 in fewer else f'*{Method.BL1.title}* does not keep it'})"
         told.append(text)
     if not told:
         return None
@@ -248,3 +255,7 @@ def worth_finding(networks: Mapping[str, Sequence[Way]]) -> str | None:
         f"equal accuracy (at most {KEPT:g} points below it; columns without a set cell are not converted): "
         f"**{'; '.join(told)}**."
     )
+
+
+def _times(fewer: Mapping[str, float], method: str) -> str:
+    return f"{fewer[method]:.1f}x with *{_TITLES[method]}*"
