@@ -19,6 +19,7 @@ from bitslice.errors import BitsliceError
 from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
 from bitslice.lab.described import describe_geometry
 from bitslice.lab.experiments import EXPERIMENTS, adapted
+from bitslice.lab.records import Record
 from bitslice.lab.report import Report, Setting
 from bitslice.lab.tolerance import Tolerance, ToleranceReport, read
 from bitslice.lab.words import Method, Profile
@@ -321,15 +322,33 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
         "Within 0.5": "no",
     }
     assert tables.adapted_costs([start, run], runs) == []
-    assert analysis.adc_finding("MNIST", [quantized], runs) == (
-        "MNIST: with B3 in use **not within 0.5 points** of the quantized network, closest *Bit-slice L1* "
-        "(rows spread), 0.75 points below (n=1)."
+
+    def finding(known: Record, through: dict[str, dict[str, list[Record]]]) -> str:
+        return analysis.adc_finding("MNIST", [known], analysis.Tried({"report": {}}, through))
+
+    assert finding(quantized, runs) == (
+        "MNIST: trained through them, **not within 0.5 points** of the quantized network, closest *Bit-slice L1* "
+        "(rows spread), 0.75 below (n=1)."
     )
-    assert "**within 0.5 points**" in analysis.adc_finding("MNIST", [replace(quantized, final=start.final)], runs)
-    assert analysis.adc_finding("MNIST", [start], runs) == "MNIST: no network was trained through the claimed ADCs."
+    assert "**within 0.5 points**" in finding(replace(quantized, final=start.final), runs)
+    assert finding(start, runs) == "MNIST: no network was tried on the claimed ADCs."
     roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
-    both = analysis.adc_finding("MNIST", [quantized], runs | {"Roomy": {"bl1": [roomy]}})
-    assert "; with weights of fewer bits **not within 0.5 points**" in both
+    both = finding(quantized, runs | {"Roomy": {"bl1": [roomy]}})
+    assert "; with weights of fewer bits, **not within 0.5 points**" in both
+
+
+def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed() -> None:
+    def on(seed: int, accuracy: float) -> Report:
+        one = report(97, {CLAIMED: accuracy})
+        setting = replace(one.settings[0], mean=2.5)
+        return replace(one, network=f"results/mnist/bl1-s{seed}", settings=[setting])
+
+    quantized = [replace(report(own, {}), network=f"results/mnist/quantized-s{k}") for k, own in enumerate((98, 97.5))]
+    kinds = {"report": {"quantized": quantized}, "levels": {"bl1": [on(0, 97.75), on(1, 97.0), on(2, 50.0)]}}
+    assert analysis.adc_finding("MNIST", [], analysis.Tried(kinds, {})) == (
+        "MNIST: as trained, as many bits allocated to layers and slices, **within 0.5 points** of the quantized "
+        f"network, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
+    )
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

@@ -1,18 +1,22 @@
 """What accuracy small ADCs leave after all that was tried, and how far below the quantized network that is."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, ByMethod, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, Tried, inside
 from bitslice.crossbar import resolution
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
+from bitslice.lab.report import Report
 from bitslice.lab.words import Method
 
 WITHOUT = "Without ADCs"
 """Title of what all remedies are measured by."""
+
+MEAN = sum(CLAIMED) / len(CLAIMED)
+"""Bits of a conversion on average in the claimed ADCs."""
 
 KEPT = 0.5
 """Points of accuracy up to which it counts as kept."""
@@ -27,8 +31,7 @@ def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
     for kind, title in REMEDIES.items():
         each = {m: accuracies(own).get(CLAIMED) for m, own in tried.reports.get(kind, {}).items()}
         found[title] = {method: accuracy for method, accuracy in each.items() if accuracy}
-    mean = sum(CLAIMED) / len(CLAIMED)
-    each = {m: accuracies(own).get(mean) for m, own in tried.reports.get("levels", {}).items()}
+    each = {m: accuracies(own).get(MEAN) for m, own in tried.reports.get("levels", {}).items()}
     found[ALLOCATED] = {method: accuracy for method, accuracy in each.items() if accuracy}
     for title in ADAPTATIONS:
         found[title] = {
@@ -55,21 +58,45 @@ def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread
     return Spread(lost) if lost else None
 
 
-def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str, ByMethod]) -> str:
+def _standing(method: str, how: str, below: Spread) -> str:
+    name = next(known.title for known in Method if known.value == method)
+    within = "within" if below.mean <= KEPT else "not within"
+    lost = f"{below.text()} below (n={below.n})"
+    return f"**{within} {KEPT:g} points** of the quantized network, closest *{name}*{how}, {lost}"
+
+
+def _allocated_below(tried: Tried) -> dict[str, Spread]:
+    """By method, points below the quantized network of its seed with as many bits on average as in the claimed ADCs."""
+
+    def seed(report: Report) -> str:
+        return report.network.rpartition("-s")[2]
+
+    quantized = {seed(each): each.digital_accuracy for each in tried.reports["report"].get(Method.QUANTIZED.value, [])}
+    found: dict[str, list[float]] = {}
+    for method, reports in tried.reports.get("levels", {}).items():
+        for report in reports:
+            for setting in report.settings:
+                if setting.asked == MEAN and seed(report) in quantized:
+                    found.setdefault(method, []).append(quantized[seed(report)] - setting.accuracy)
+    return {method: Spread(tuple(lost)) for method, lost in found.items()}
+
+
+def adc_finding(experiment: str, records: Sequence[Record], tried: Tried) -> str:
     """In words: which network on the claimed ADCs comes closest to the quantized one, how close, and how.
 
-    Headroom empties the most significant slice, so its 1-bit ADC reads nothing: that stands apart.
+    Headroom empties the most significant slice, so its 1-bit ADC reads nothing: that stands apart, and so do ADCs of as
+    many bits on average that were allocated to layers and slices.
 
     Args:
         experiment: its title.
         records: to find the quantized networks in.
-        adapted: as of :class:`Tried`.
+        tried: with that experiment's networks.
     """
 
     def closest(headroom: bool) -> str | None:
         costs = {
             (title, method): cost
-            for title, methods in adapted.items()
+            for title, methods in tried.adapted.items()
             for method, runs in methods.items()
             if runs
             and runs[0].config.adapt
@@ -80,16 +107,16 @@ def adc_finding(experiment: str, records: Sequence[Record], adapted: Mapping[str
         if not costs:
             return None
         (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
-        name = next(known.title for known in Method if known.value == method)
-        within = "within" if best.mean <= KEPT else "not within"
-        return (
-            f"**{within} {KEPT:g} points** of the quantized network, closest *{name}* ({inside(title)}), "
-            f"{best.text()} points below (n={best.n})"
-        )
+        return _standing(method, f" ({inside(title)})", best)
 
-    whole, fewer = closest(headroom=False), closest(headroom=True)
-    found = [f"with B3 in use {whole}" if whole else "", f"with weights of fewer bits {fewer}" if fewer else ""]
-    return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was trained through the claimed ADCs'}."
+    whole, fewer, own = closest(headroom=False), closest(headroom=True), _allocated_below(tried)
+    best = min(own, key=lambda method: own[method].mean, default=None)
+    found = [
+        f"as trained, as many bits allocated to layers and slices, {_standing(best, '', own[best])}" if best else "",
+        f"trained through them, {whole}" if whole else "",
+        f"with weights of fewer bits, {fewer}" if fewer else "",
+    ]
+    return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was tried on the claimed ADCs'}."
 
 
 def _accuracy(runs: Sequence[Record]) -> str:
