@@ -1,8 +1,6 @@
 """The opening page's matrix and sentences follow the numbers, on both sides of every threshold."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +21,7 @@ MEASURED = Measured(
     l1=(Spread((1.2,)), Spread((1.6,))),
     lossless=(6, 6, 6, 5),
     lost=Spread((18.0, 20.0)),
+    allocated=Spread((0.3,)),
     remedied=Spread((0.4,)),
     word=6,
 )
@@ -61,9 +60,10 @@ def test_lossless_is_counted_by_slice() -> None:
     assert standing("without loss", lossless=CLAIMED) is Standing.HOLDS
 
 
-@pytest.mark.parametrize("claim", ["as trained", "trained through them"])
-def test_accuracy_is_kept_in_part_or_not(claim: str) -> None:
-    which = "lost" if claim == "as trained" else "remedied"
+@pytest.mark.parametrize(
+    ("claim", "which"), [("as trained", "lost"), ("As many bits", "allocated"), ("trained through them", "remedied")]
+)
+def test_accuracy_is_kept_in_part_or_not(claim: str, which: str) -> None:
     for points, wanted in (
         (KEPT, Standing.HOLDS),
         (KEPT + 0.01, Standing.PARTLY),
@@ -107,10 +107,16 @@ def test_sentences_change_with_the_numbers() -> None:
     assert "the claimed 2x holds: perceptron 2.20" in sparsity
     assert "Against L1 at equal accuracy it does not hold: 1.20 to 1.60x over 2 accuracies" in sparsity
     assert "convert 0 of 1 networks without loss" in adcs
+    assert (
+        "allocated to layers and slices by what they spoil (ours), leave the best below *Quantized* by perceptron 0.3."
+        in adcs
+    )
     assert "(ours; weights of 6 bits), the best lies below *Quantized* by perceptron 0.4." in adcs
     assert "a question of the model" in cost
     assert "16.3x by the law" in cost
-    other = replace(MEASURED, pruned=Spread((1.0,)), l1=(Spread((2.5,)),), lossless=CLAIMED, remedied=None)
+    other = replace(
+        MEASURED, pruned=Spread((1.0,)), l1=(Spread((2.5,)),), lossless=CLAIMED, allocated=None, remedied=None
+    )
     sparsity, adcs, cost = analysis.sentences([other])
     assert "the claimed 2x does not hold" in sparsity
     assert "it holds: 2.50x" in sparsity
@@ -122,10 +128,12 @@ def test_sentences_change_with_the_numbers() -> None:
 def test_the_answer_counts_networks() -> None:
     text = analysis.answer([MEASURED, replace(MEASURED, lost=Spread((0.1,)), remedied=Spread((2.0,)))])
     assert "As trained, 1 of 2 networks" in text
-    assert "trained through them, 1 of 2 do, and 1 more lose at most 3 points" in text
+    assert "with as many bits, allocated to layers and slices, 2 of 2 do; " in text
+    assert "trained through the claimed ones, 1 of 2 do, and 1 more lose at most 3 points" in text
+    assert "allocated" not in analysis.answer([replace(MEASURED, allocated=None)])
 
 
-def test_the_records_are_measured(tmp_path: Path) -> None:
+def test_the_records_are_measured() -> None:
     def after(start: Record, accuracy: float, bits: object = CLAIMED, headroom: int = 0) -> Record:
         config = adapted(start.config, Adaptation(headroom=headroom))
         assert config.adapt is not None
@@ -135,9 +143,12 @@ def test_the_records_are_measured(tmp_path: Path) -> None:
     bl1 = sweep(Method.BL1, 1.0)
     start = next(run for run in bl1 if run.config.alpha == 0.5 and run.config.seed == 0)
     simulated = report(97.0, {CLAIMED: 80.0})
-    path = tmp_path / "mnist" / start.path.name
-    path.parent.mkdir()
-    path.write_text(json.dumps(simulated.to_dict()))
+    allocated = replace(simulated, settings=[replace(simulated.settings[0], mean=2.5, accuracy=96.75)])
+    quantized = replace(report(97.5, {}), network="results/mnist/quantized-s0")
+    reports = {
+        "report": {"bl1": [simulated], "quantized": [quantized]},
+        "levels": {"bl1": [replace(allocated, network="results/mnist/bl1-s0")]},
+    }
     stepped = (Adc(3, 4), 3, 3, 1)
     runs = [
         *sweep(Method.L1, 3.0),
@@ -149,12 +160,13 @@ def test_the_records_are_measured(tmp_path: Path) -> None:
         after(start, 96.9, (4, 4, 4, 2)),  # not as claimed
         after(start, 96.5, LayerAdcs({"*": CLAIMED})),
     ]
-    (found,) = analysis.measured(runs, tmp_path).values()
+    (found,) = analysis.measured(runs, {"mnist": analysis.Tried(reports, {})}).values()
     assert found.pruned is not None
     assert found.pruned.values == pytest.approx((15.0 / 7.5,))
     assert {round(ratio.mean, 6) for ratio in found.l1} == {3.0}
     assert found.lossless == (4, 4, 4, 4)
     assert found.lost == Spread((17.0,))
+    assert found.allocated == Spread((0.75,))
     assert found.remedied is not None
     assert found.remedied.mean == pytest.approx(98.5 - 96.5)
     assert found.word == 8  # 96.8 is of weights of 6 bits

@@ -84,6 +84,12 @@ def _as_trained(network: Measured, page: str) -> Cell | None:
     return Cell(_kept(network.lost), network.lost.text(1), "crossbar.ipynb#every-setting")
 
 
+def _allocated(network: Measured, page: str) -> Cell | None:
+    if network.allocated is None:
+        return None
+    return Cell(_kept(network.allocated), network.allocated.text(1), "adapt.ipynb#where-the-bits-go")
+
+
 def _trained_through(network: Measured, page: str) -> Cell | None:
     if network.remedied is None:
         return None
@@ -104,10 +110,11 @@ CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
     "Slices 2x sparser than by L1, at equal accuracy": _than_l1,
     "ADCs of 3,3,3,1 bits (B0 to B3) convert without loss": _without_loss,
     "They keep the accuracy, as trained (points lost)": _as_trained,
+    "As many bits do, allocated to layers and slices (ours)": _allocated,
     "They do when trained through them (ours)": _trained_through,
     "They take less power than lossless ones, by model": _power,
 }
-"""The claims of the paper's abstract that can be put in numbers, and one beyond it, with what judges each."""
+"""The claims of the paper's abstract that can be put in numbers, and two beyond it, with what judges each."""
 
 
 def matrix(found: Mapping[str, Measured]) -> dict[str, dict[str, Cell | None]]:
@@ -126,12 +133,13 @@ def answer(networks: Iterable[Measured]) -> str:
         return len(found), found.count(Standing.HOLDS), found.count(Standing.PARTLY)
 
     found = list(networks)
-    (every, kept, _), (others, remedied, nearly) = (
-        counted(getattr(network, what) for network in found) for what in ("lost", "remedied")
+    (every, kept, _), (own, allocated, _), (others, remedied, nearly) = (
+        counted(getattr(network, what) for network in found) for what in ("lost", "allocated", "remedied")
     )
+    otherwise = f"with as many bits, allocated to layers and slices, {allocated} of {own} do; " * bool(own)
     return (
-        f"**As trained, {kept} of {every} networks keep their accuracy on such ADCs; trained through them, {remedied} "
-        f"of {others} do, and {nearly} more lose at most {NEARLY:g} points.**"
+        f"**As trained, {kept} of {every} networks keep their accuracy on such ADCs; {otherwise}trained through the "
+        f"claimed ones, {remedied} of {others} do, and {nearly} more lose at most {NEARLY:g} points.**"
     )
 
 
@@ -169,6 +177,7 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     lossless = [network.lossless for network in networks if network.lossless]
     lost = {network.name: network.lost.text(1) for network in networks if network.lost}
     remedied = {network.name: network.remedied.text(1) for network in networks if network.remedied}
+    own = {network.name: network.allocated.text(1) for network in networks if network.allocated}
     if not lossless or not lost:
         return None
     good = sum(all(needed <= claimed for needed, claimed in zip(bits, CLAIMED, strict=True)) for bits in lossless)
@@ -176,6 +185,9 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     return (
         f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
         f"points of accuracy: {_listed(lost)}."
+        + f" As many bits, allocated to layers and slices by what they spoil (ours), leave the best below *Quantized* by "
+        f"{_listed(own)}."
+        * bool(own)
         + f" Trained through them (ours; weights of {words} bits), the best lies below *Quantized* by "
         f"{_listed(remedied)}." * bool(remedied)
     )

@@ -1,16 +1,16 @@
 """What the records say of a network under the paper's claims, in a few numbers."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, slice_bits
 from bitslice.book.analysis.comparison import density_ratio, levels, pruned_ratio
-from bitslice.book.analysis.remedies import below_quantized
+from bitslice.book.analysis.remedies import allocated_below, below_quantized
 from bitslice.book.analysis.seeds import Spread
 from bitslice.book.analysis.selection import at_default_alpha, at_defaults, released, select
-from bitslice.book.analysis.simulated import accuracies, simulated
+from bitslice.book.analysis.simulated import accuracies
+from bitslice.book.analysis.tried import Tried
 from bitslice.costs import ADC_MODELS, AdcModel
 from bitslice.crossbar import adcs
 from bitslice.lab.adaptation import CLAIMED
@@ -33,6 +33,8 @@ class Measured:
         l1: the same of L1, one at each accuracy that both sweeps cover.
         lossless: bits that convert every observed sum, the largest over seeds; B0 first.
         lost: points of accuracy that bit-slice L1 loses on the claimed ADCs, as trained.
+        allocated: points below the quantized network without ADCs, of the method that comes closest to it where as many
+            bits are allocated to layers and slices, and nothing is trained.
         remedied: points below the quantized network without ADCs, of the method and the way of training through ADCs
             of the claimed bits that come closest to it, with all slices in use where there are such.
         word: bits of a weight in those networks.
@@ -43,16 +45,17 @@ class Measured:
     l1: tuple[Spread, ...] = ()
     lossless: tuple[int, ...] = ()
     lost: Spread | None = None
+    allocated: Spread | None = None
     remedied: Spread | None = None
     word: int = 8
 
 
-def measured(records: Sequence[Record], reports: Path) -> dict[str, Measured]:
+def measured(records: Sequence[Record], tried: Mapping[str, Tried]) -> dict[str, Measured]:
     """What the records say of every experiment that has some, by its name.
 
     Args:
         records: all released ones.
-        reports: folder of reports on networks as trained, ``<experiment>/<run>.json``.
+        tried: what was tried for small ADCs, by experiment.
     """
     found = {}
     for experiment, profile in released(records).items():
@@ -68,17 +71,23 @@ def measured(records: Sequence[Record], reports: Path) -> dict[str, Measured]:
             tuple(int(max(slice_bits(default, name, "observed").values)) for name in sorted(CLAIMED_BITS))
             if default
             else (),
-            _lost(default, reports),
+            _lost(tried[experiment]) if experiment in tried else None,
+            _allocated(tried[experiment]) if experiment in tried else None,
             remedied,
             word,
         )
     return found
 
 
-def _lost(runs: Iterable[Record], reports: Path) -> Spread | None:
-    through = [(report, accuracies([report]).get(CLAIMED)) for _, report in simulated(runs, reports)]
+def _lost(tried: Tried) -> Spread | None:
+    reports = tried.reports["report"].get(Method.BL1.value, [])
+    through = [(report, accuracies([report]).get(CLAIMED)) for report in reports]
     lost = tuple(report.digital_accuracy - after.mean for report, after in through if after is not None)
     return Spread(lost) if lost else None
+
+
+def _allocated(tried: Tried) -> Spread | None:
+    return min(allocated_below(tried).values(), key=lambda lost: lost.mean, default=None)
 
 
 def _remedied(records: Sequence[Record], experiment: str) -> tuple[Spread | None, int]:

@@ -65,7 +65,7 @@ def _standing(method: str, how: str, below: Spread) -> str:
     return f"**{within} {KEPT:g} points** of the quantized network, closest *{name}*{how}, {lost}"
 
 
-def _allocated_below(tried: Tried) -> dict[str, Spread]:
+def allocated_below(tried: Tried) -> dict[str, Spread]:
     """By method, points below the quantized network of its seed with as many bits on average as in the claimed ADCs."""
 
     def seed(report: Report) -> str:
@@ -109,7 +109,7 @@ def adc_finding(experiment: str, records: Sequence[Record], tried: Tried) -> str
         (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
         return _standing(method, f" ({inside(title)})", best)
 
-    whole, fewer, own = closest(headroom=False), closest(headroom=True), _allocated_below(tried)
+    whole, fewer, own = closest(headroom=False), closest(headroom=True), allocated_below(tried)
     best = min(own, key=lambda method: own[method].mean, default=None)
     found = [
         f"as trained, as many bits allocated to layers and slices, {_standing(best, '', own[best])}" if best else "",
