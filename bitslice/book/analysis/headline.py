@@ -185,8 +185,7 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     return (
         f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
         f"points of accuracy: {_listed(lost)}."
-        + f" As many bits, allocated to layers and slices by what they spoil (ours), leave the best below *Quantized* by "
-        f"{_listed(own)}."
+        + f" As many bits, allocated to layers and slices (ours), leave the best below *Quantized* by {_listed(own)}."
         * bool(own)
         + f" Trained through them (ours; weights of {words} bits), the best lies below *Quantized* by "
         f"{_listed(remedied)}." * bool(remedied)
