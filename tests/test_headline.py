@@ -107,7 +107,6 @@ def test_sentences_change_with_the_numbers() -> None:
     assert "the claimed 2x holds: perceptron 2.20" in sparsity
     assert "Against L1 at equal accuracy it does not hold: 1.20 to 1.60x over 2 accuracies" in sparsity
     assert "convert 0 of 1 networks without loss" in adcs
-    assert "allocated to layers and slices (ours), leave the best below *Quantized* by perceptron 0.3." in adcs
     assert "(ours; weights of 6 bits), the best lies below *Quantized* by perceptron 0.4." in adcs
     assert "a question of the model" in cost
     assert "16.3x by the law" in cost

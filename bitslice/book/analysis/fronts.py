@@ -251,9 +251,8 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        f"Once ADCs are chosen for each network, sparse ones need so many times fewer comparisons than *Quantized* at "
-        f"equal accuracy (at most {KEPT:g} points below it; columns without a set cell are not converted): "
-        f"**{'; '.join(told)}**."
+        f"Where ADCs are chosen for each network, sparsity is worth so many times fewer comparisons than *Quantized* needs "
+        f"at equal accuracy, empty columns left out: **{'; '.join(told)}**."
     )
 
 

@@ -177,7 +177,6 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     lossless = [network.lossless for network in networks if network.lossless]
     lost = {network.name: network.lost.text(1) for network in networks if network.lost}
     remedied = {network.name: network.remedied.text(1) for network in networks if network.remedied}
-    own = {network.name: network.allocated.text(1) for network in networks if network.allocated}
     if not lossless or not lost:
         return None
     good = sum(all(needed <= claimed for needed, claimed in zip(bits, CLAIMED, strict=True)) for bits in lossless)
@@ -185,8 +184,6 @@ def _on_adcs(networks: Sequence[Measured]) -> str | None:
     return (
         f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
         f"points of accuracy: {_listed(lost)}."
-        + f" As many bits, allocated to layers and slices (ours), leave the best below *Quantized* by {_listed(own)}."
-        * bool(own)
         + f" Trained through them (ours; weights of {words} bits), the best lies below *Quantized* by "
         f"{_listed(remedied)}." * bool(remedied)
     )
