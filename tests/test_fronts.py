@@ -223,8 +223,8 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
         }
     )
     assert found == (
-        "Where ADCs are chosen for each network, sparsity is worth so many times fewer comparisons than *Quantized* needs "
-        "at equal accuracy, empty columns left out: "
+        "Where ADCs are chosen for each network, sparsity is worth so many times fewer comparisons than *Quantized* "
+        "needs at equal accuracy, empty columns left out: "
         "**One 2.7x with *Bit-slice L1*; Two 2.7x with *L1* (1.2x with *Bit-slice L1*); "
         "Three 1.0x with *Pruned* (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
         "Five 1.0x with *Pruned***."

@@ -251,8 +251,8 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        f"Where ADCs are chosen for each network, sparsity is worth so many times fewer comparisons than *Quantized* needs "
-        f"at equal accuracy, empty columns left out: **{'; '.join(told)}**."
+        f"Where ADCs are chosen for each network, sparsity is worth so many times fewer comparisons than *Quantized* "
+        f"needs at equal accuracy, empty columns left out: **{'; '.join(told)}**."
     )
 
 
