@@ -147,13 +147,13 @@ LEVELS = {
         allocated(SPARSE, 98, {2.0: ((2, 2, 2, 1), (2, 2, 1, 1), 97.5, 97.9)}),
     ],
 }
-(HOW,) = ALLOCATED_MEANS
+*_, HOW = ALLOCATED_MEANS
 THROUGH_MEAN = replace(
     THROUGH,
     config=adapted(START.config, HOW),
     final={**THROUGH.final, "adcs": to_json(LayerAdcs({"1": (2, 1, 1, 1), "2": (1, 1, 2, 1)})), "adc_accuracy": 97.7},
 )
-(TITLE,) = analysis.ALLOCATIONS
+*_, TITLE = analysis.ALLOCATIONS
 WITH_MEANS = analysis.Tried({**REPORTS, "levels": LEVELS}, {TITLE: {"bl1": [THROUGH_MEAN]}})
 
 

@@ -104,18 +104,19 @@ def test_the_table_links_every_cell_to_its_evidence() -> None:
 
 def test_sentences_change_with_the_numbers() -> None:
     sparsity, adcs, cost = analysis.sentences([MEASURED])
-    assert "the claimed 2x holds: perceptron 2.20" in sparsity
-    assert "Against L1 at equal accuracy it does not hold: 1.20 to 1.60x over 2 accuracies" in sparsity
+    assert "The claimed 2x holds against pruning alone, 0.5 points below its accuracy, and does not hold" in sparsity
+    assert "against L1 at equal accuracy: 1.20 to 1.60x over 2 accuracies" in sparsity
     assert "convert 0 of 1 networks without loss" in adcs
-    assert "(ours; weights of 6 bits), the best lies below *Quantized* by perceptron 0.4." in adcs
+    assert "cost them 19.0 points of accuracy; trained through them" in adcs
+    assert "(ours; weights of 6 bits), the best lies 0.4 points below *Quantized*." in adcs
     assert "a question of the model" in cost
     assert "16.3x by the law" in cost
     other = replace(
         MEASURED, pruned=Spread((1.0,)), l1=(Spread((2.5,)),), lossless=CLAIMED, allocated=None, remedied=None
     )
     sparsity, adcs, cost = analysis.sentences([other])
-    assert "the claimed 2x does not hold" in sparsity
-    assert "it holds: 2.50x" in sparsity
+    assert "The claimed 2x does not hold against pruning" in sparsity
+    assert "and holds against L1 at equal accuracy: 2.50x" in sparsity
     assert "convert 1 of 1" in adcs
     assert "ours" not in adcs
     assert "The models agree" in cost

@@ -73,5 +73,8 @@ LEVELS = Adaptation(adc_levels=100)
 """Levels are found, layer by layer."""
 LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
-ALLOCATED_MEANS = tuple(Adaptation(None, mean, adc_levels=25, recalibrated=2000) for mean in (1.5,))
+ALLOCATED_MEANS = (
+    Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
+    Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),
+)
 """Resolutions are allocated to layers and slices, levels found; batch normalization is estimated again at the end."""

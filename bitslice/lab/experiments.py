@@ -7,7 +7,7 @@ from functools import partial
 from bitslice.crossbar import AdcGradient, RowOrder, adc_word, adcs
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import Rounding
-from bitslice.lab.adaptation import LEVELS, LONGER, PLAIN, Adaptation
+from bitslice.lab.adaptation import ALLOCATED_MEANS, LEVELS, LONGER, PLAIN, Adaptation
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.stages import finetuning, pretraining, threshold
@@ -232,6 +232,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             adapted=(
                 *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
                 (Method.QUANTIZED, LONGER),
+                *((Method.QUANTIZED, how) for how in ALLOCATED_MEANS),
             ),
         ),
         Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),

@@ -149,10 +149,6 @@ def sentences(networks: Iterable[Measured]) -> list[str]:
     return [text for text in (_on_sparsity(found), _on_adcs(found), _on_cost(found)) if text]
 
 
-def _listed(numbers: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in numbers.items())
-
-
 _WORDS = {Standing.HOLDS: "holds", Standing.PARTLY: "holds in part", Standing.FAILS: "does not hold"}
 
 
@@ -164,28 +160,30 @@ def _on_sparsity(networks: Sequence[Measured]) -> str | None:
     against_pruning, against_l1 = (
         sum(verdict(ratio, 2) == "holds" for ratio in compared) for compared in (pruned.values(), ratios)
     )
-    numbers = _listed({name: f"{ratio.text()}x" for name, ratio in pruned.items()})
     return (
-        f"**Sparsity.** {GIVEN_UP:g} points below the accuracy of pruning alone, the claimed 2x "
-        f"{_WORDS[_share(against_pruning, len(pruned))]}: {numbers}. "
-        f"Against L1 at equal accuracy it {_WORDS[_share(against_l1, len(ratios))]}: "
-        f"{_range((ratio.mean for ratio in ratios), 2)}x over {len(ratios)} accuracies compared."
+        f"**Sparsity.** The claimed 2x {_WORDS[_share(against_pruning, len(pruned))]} against pruning alone, "
+        f"{GIVEN_UP:g} points below its accuracy, and {_WORDS[_share(against_l1, len(ratios))]} against L1 at equal "
+        f"accuracy: {_range((ratio.mean for ratio in ratios), 2)}x over {len(ratios)} accuracies compared."
     )
 
 
 def _on_adcs(networks: Sequence[Measured]) -> str | None:
     lossless = [network.lossless for network in networks if network.lossless]
-    lost = {network.name: network.lost.text(1) for network in networks if network.lost}
-    remedied = {network.name: network.remedied.text(1) for network in networks if network.remedied}
+    lost = [network.lost.mean for network in networks if network.lost]
+    remedied = [network.remedied.mean for network in networks if network.remedied]
     if not lossless or not lost:
         return None
     good = sum(all(needed <= claimed for needed, claimed in zip(bits, CLAIMED, strict=True)) for bits in lossless)
-    words = _range((network.word for network in networks if network.remedied), 0) if remedied else ""
+    through = ""
+    if remedied:
+        words = _range((network.word for network in networks if network.remedied), 0)
+        through = (
+            f"; trained through them (ours; weights of {words} bits), the best lies {_range(remedied, 1)} points below "
+            "*Quantized*"
+        )
     return (
-        f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them in "
-        f"points of accuracy: {_listed(lost)}."
-        + f" Trained through them (ours; weights of {words} bits), the best lies below *Quantized* by "
-        f"{_listed(remedied)}." * bool(remedied)
+        f"**ADCs.** The claimed 1 and 3 bits convert {good} of {len(lossless)} networks without loss, and cost them "
+        f"{_range(lost, 1)} points of accuracy{through}."
     )
 
 
