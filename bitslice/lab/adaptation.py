@@ -73,6 +73,10 @@ LEVELS = Adaptation(adc_levels=100)
 """Levels are found, layer by layer."""
 LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
+GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
+"""As :data:`PLAIN`, with a gradient around thresholds."""
+STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)
+"""Likewise as if no ADC clipped, on MNIST; at its larger rate such training loses its way."""
 ALLOCATED_MEANS = (
     Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
     Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),

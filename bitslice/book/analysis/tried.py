@@ -7,7 +7,7 @@ from pathlib import Path
 from bitslice.book.analysis.seeds import Spread
 from bitslice.book.analysis.selection import adapted, beside, read_each
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.adaptation import ALLOCATED_MEANS, LEVELS, LONGER, PLAIN, Adaptation
+from bitslice.lab.adaptation import ALLOCATED_MEANS, GAUSSIAN, LEVELS, LONGER, PLAIN, STRAIGHT, Adaptation
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, read
 from bitslice.lab.words import Method
@@ -24,6 +24,8 @@ levels were found batch norm was estimated again too."""
 ADAPTATIONS = {
     "Trained through, rows in order": Adaptation(row_order=RowOrder.CONSECUTIVE),
     "Trained through": PLAIN,
+    "Trained through, straight-through gradient": STRAIGHT,
+    "Trained through, Gaussian gradient": GAUSSIAN,
     "2 bits of headroom, trained through": Adaptation(headroom=2),
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
