@@ -76,7 +76,7 @@ LONGER = replace(LEVELS, epochs=10)
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
 """As :data:`PLAIN`, with a gradient around thresholds."""
 STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)
-"""Likewise as if no ADC clipped, on MNIST; at its larger rate such training loses its way."""
+"""Likewise as if no ADC clipped, at a tenth of the rate on MNIST."""
 ALLOCATED_MEANS = (
     Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
     Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),
