@@ -1,6 +1,6 @@
 """What small ADCs save at equal accuracy: of all that was tried, the cheapest that keeps it, by three laws."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,8 +163,12 @@ def cheapest_ways(tried: Tried) -> list[Way]:
     """Of every method the way of fewest comparisons, in columns with a set cell, that keeps the accuracy: at most
     :data:`KEPT` points below the quantized network on the test set, by ADCs that spoil no more on the training images
     that they are chosen by, where there are such. Methods without one are left out."""
+    return _cheapest(ways(tried), tried)
+
+
+def _cheapest(found: Iterable[Way], tried: Tried) -> list[Way]:
     best: dict[str, Way] = {}
-    for way in ways(tried):
+    for way in found:
         if tried.quantized - way.accuracy.mean <= KEPT and (way.spoiled or 0) <= KEPT:
             before = best.get(way.method)
             if before is None or _rank(way) < _rank(before):
@@ -221,10 +225,11 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
 
 
 def chosen_for_each(tried: Tried) -> dict[str, Way | None]:
-    """The cheapest way that keeps the accuracy of every method whose networks were given resolutions of their own; None
-    where none does."""
-    cheapest = {way.method: way for way in cheapest_ways(tried)}
-    return {way.method: cheapest.get(way.method) for way in ways(tried) if way.how == ALLOCATED}
+    """Of every method the cheapest resolutions of its own that keep the accuracy of its networks, nothing trained; None
+    where none does. Methods without such resolutions are left out."""
+    found = [way for way in ways(tried) if way.how == ALLOCATED]
+    cheapest = {way.method: way for way in _cheapest(found, tried)}
+    return {way.method: cheapest.get(way.method) for way in found}
 
 
 def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | None:
@@ -251,7 +256,7 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        f"Where ADCs are chosen for each network, sparsity is worth so many times fewer comparisons than *Quantized* "
+        f"Where ADCs are allocated to each network, sparsity is worth so many times fewer comparisons than *Quantized* "
         f"needs at equal accuracy, empty columns left out: **{'; '.join(told)}**."
     )
 
