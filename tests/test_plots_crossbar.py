@@ -327,8 +327,8 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
         return analysis.adc_finding("MNIST", [known], analysis.Tried({"report": {}}, through))
 
     assert finding(quantized, runs) == (
-        "MNIST: trained through them, **not within 0.5 points** of the quantized network, closest *Bit-slice L1* "
-        "(rows spread), 0.75 below (n=1)."
+        "MNIST: trained through them, **not within 0.5 points** of *Quantized*, closest *Bit-slice L1* (rows spread), "
+        "0.75 below (n=1)."
     )
     assert "**within 0.5 points**" in finding(replace(quantized, final=start.final), runs)
     assert finding(start, runs) == "MNIST: no network was tried on the claimed ADCs."
@@ -346,8 +346,8 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
     quantized = [replace(report(own, {}), network=f"results/mnist/quantized-s{k}") for k, own in enumerate((98, 97.5))]
     kinds = {"report": {"quantized": quantized}, "levels": {"bl1": [on(0, 97.75), on(1, 97.0), on(2, 50.0)]}}
     assert analysis.adc_finding("MNIST", [], analysis.Tried(kinds, {})) == (
-        "MNIST: as trained, as many bits allocated to layers and slices, **within 0.5 points** of the quantized "
-        f"network, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
+        "MNIST: as trained, as many bits allocated to layers and slices, **within 0.5 points** of "
+        f"*Quantized*, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
     )
 
 

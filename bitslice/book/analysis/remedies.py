@@ -62,7 +62,7 @@ def _standing(method: str, how: str, below: Spread) -> str:
     name = next(known.title for known in Method if known.value == method)
     within = "within" if below.mean <= KEPT else "not within"
     lost = f"{below.text()} below (n={below.n})"
-    return f"**{within} {KEPT:g} points** of the quantized network, closest *{name}*{how}, {lost}"
+    return f"**{within} {KEPT:g} points** of *Quantized*, closest *{name}*{how}, {lost}"
 
 
 def allocated_below(tried: Tried) -> dict[str, Spread]:
