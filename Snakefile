@@ -253,7 +253,7 @@ rule finetune:
     output:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
-        name=r"(?!quantized-s\d)[a-z0-9.-]+",
+        name=r"(?!quantized-s\d)[a-z0-9._-]+",
     log:
         "build/log/train-{experiment}-{profile}-{name}.txt",
     params:
