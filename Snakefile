@@ -230,16 +230,18 @@ rule pretrain:
         data_files,
         TRAINING,
     output:
-        multiext("build/runs/{experiment}/{profile}/quantized-s{seed}", ".json", ".npz", ".state.npz"),
+        multiext("build/runs/{experiment}/{profile}/quantized{length}-s{seed}", ".json", ".npz", ".state.npz"),
+    wildcard_constraints:
+        length="|-long",
     log:
-        "build/log/train-{experiment}-{profile}-quantized-s{seed}.txt",
+        "build/log/train-{experiment}-{profile}-quantized{length}-s{seed}.txt",
     threads: 1
     resources:
         mem_mb=3000,
         runtime=lambda w: 600 if w.profile in ("long", "paper") else 240,
         gpu=lambda w: int(w.experiment != "mnist" and w.profile == "paper"),
     message:
-        "train {wildcards.experiment}, {wildcards.profile}: quantized-s{wildcards.seed}"
+        "train {wildcards.experiment}, {wildcards.profile}: quantized{wildcards.length}-s{wildcards.seed}"
     shell:
         "bitslice train {wildcards.experiment} --method quantized --seed {wildcards.seed} --profile {wildcards.profile}"
         " --threads {threads} --device $([ {resources.gpu} = 0 ] && echo cpu || echo cuda) > {log} 2>&1"
@@ -253,7 +255,7 @@ rule finetune:
     output:
         multiext("build/runs/{experiment}/{profile}/{name}", ".json", ".npz"),
     wildcard_constraints:
-        name=r"(?!quantized-s\d)[a-z0-9._-]+",
+        name=r"(?!quantized(-long)?-s\d)[a-z0-9._-]+",
     log:
         "build/log/train-{experiment}-{profile}-{name}.txt",
     params:

@@ -191,11 +191,14 @@ def test_claims_without_records_are_left_out() -> None:
     assert analysis.claims(sweep(Method.L1, 1.0), "cifar10-resnet20", Profile.CPU) == []
 
 
-def test_released_experiments_come_with_their_longest_profile() -> None:
+def test_released_experiments_come_with_their_longest_profile_of_runs_at_defaults() -> None:
     paper = record(Method.BL1, 0, None, 97.5, 5.0)
     quick = replace(paper, config=mnist(Method.BL1, Profile.QUICK))
-    cifar = replace(paper, config=EXPERIMENTS["cifar10-resnet20"](Method.FLOAT, Profile.CPU))
-    found = analysis.released([cifar, paper, quick])
+    cifar, long = (
+        replace(paper, config=EXPERIMENTS["cifar10-resnet20"](Method.FLOAT, profile))
+        for profile in (Profile.CPU, Profile.LONG)
+    )
+    found = analysis.released([cifar, long, paper, quick])
     assert list(found.items()) == [("mnist", Profile.PAPER), ("cifar10-resnet20", Profile.CPU)]
     assert found.keys() <= EXPERIMENT_NAMES.keys() == EXPERIMENTS.keys()
 

@@ -108,6 +108,7 @@ def test_seed_must_be_one_that_the_generators_take(seed: int) -> None:
         (cifar10("resnet20", Method.PRUNED, pretrain_alpha=10), "pruned-p10-s0"),
         (cifar10("resnet20", Method.PRUNED, pretrain_alpha=5), "pruned-s0"),
         (mnist(Method.FLOAT, pretrain_alpha=0), "float-s0"),
+        (cifar10("resnet20", Method.BL1, Profile.LONG, 1, 0.2), "bl1-long-a0.2-s1"),
     ],
 )
 def test_a_records_name_tells_method_and_seed_and_what_is_not_default(config: Config, name: str) -> None:

@@ -314,13 +314,15 @@ def adaptation(config: Config) -> Adaptation | None:
 
 
 def run_name(config: Config) -> str:
-    """File name of a run's record: method, alphas where they are not the default, ADCs adapted to, seed.
+    """File name of a run's record: method, ``long``, alphas where they are not the default, ADCs adapted to, seed.
 
     >>> run_name(adapted(mnist(Method.BL1, alpha=0.2)))
     'bl1-a0.2-adc3.3.3.1-spread-s0'
     """
     parts = [config.method.value]
     standard = EXPERIMENTS[config.experiment](config.method, config.profile, config.seed)
+    if config.profile is Profile.LONG:  # whose records lie beside those of the shorter schedule
+        parts.append(config.profile.value)
     if config.alpha != standard.alpha:
         parts.append(f"a{config.alpha:.15g}")
     if config.pretrain.alpha != standard.pretrain.alpha:

@@ -42,7 +42,7 @@ def select(
 
 
 def at_defaults(config: Config) -> bool:
-    """Whether a run, before it was adapted to ADCs if it was, has its experiment's default settings."""
+    """Whether a run, before it was adapted to ADCs if it was, has its experiment's default settings and length."""
     return run_name(config.before_adapting()) == f"{config.method.value}-s{config.seed}"
 
 
@@ -90,9 +90,9 @@ def read_each(
 
 
 def released(records: Iterable[Record]) -> dict[str, Profile]:
-    """Experiments that have records, in their order, each with the longest profile it has been run in."""
+    """Experiments that have records, in their order, each with the longest profile of a run :func:`at_defaults`."""
     profiles: dict[str, list[Profile]] = {name: [] for name in EXPERIMENTS}
-    for record in records:
+    for record in filter(lambda run: at_defaults(run.config), records):
         profiles[record.config.experiment].append(record.config.profile)
     return {name: max(found, key=list(Profile).index) for name, found in profiles.items() if found}
 
