@@ -20,7 +20,7 @@ SWEEP = sweep.read(Path(config["sweep"])) if "sweep" in config else None
 FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
 # What jobs ask for is measured: every released run and report was made on one thread, which small networks are fastest
-# on and jobs side by side use a machine best with; the longest run took 90 minutes and 2 GB, the longest report 16 minutes
+# on and jobs side by side use a machine best with; the longest run took 92 minutes and 2 GB, the longest report 41 minutes
 # and 1.5 GB, a notebook 1.7 GB. Other thread counts would round differently.
 METHODS = [method for method in Method if method is not Method.FLOAT and not method.columns]  # of the paper, and ours
 TRAINING = closure("import bitslice.lab.training")
@@ -86,9 +86,11 @@ def simulation(wildcards):
     """Command line of a simulation; remedies are tried on the first 1,000 test images of CIFAR-10."""
     words = [SIMULATIONS[wildcards.kind]]
     if wildcards.kind == "tolerance":
-        adapt = records.read(Path("results", wildcards.experiment, f"{wildcards.name}.json")).config.adapt
-        if adapt:
-            words.append(f"--adc-bits {','.join(map(adc_word, adapt.adc_bits))} --row-order {adapt.row_order.value}")
+        how = adaptation(records.read(Path("results", wildcards.experiment, f"{wildcards.name}.json")).config)
+        if how and how.adc_levels:
+            raise ValueError(f"{wildcards.name} has ADCs of its own in every layer, which `tolerance` does not take")
+        if how:
+            words.append(f"--adc-bits {','.join(map(adc_word, how.adc_bits))} --row-order {how.row_order.value}")
     else:
         words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
         if wildcards.kind == "levels":
@@ -102,23 +104,23 @@ def simulation(wildcards):
 def simulated(kind):
     """Which released runs are simulated so, as experiment/name.
 
-    Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings,
-    calibrated what has batch normalization; what cells may lack for networks on MNIST that were fine-tuned at default
+    Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings;
+    levels after the long schedule too; what cells may lack for networks on MNIST that were fine-tuned at default
     settings, of three seeds, and for these after they were trained through ADCs.
     """
     for run in records.read_all():
         config, adapt = run.config, run.config.adapt
         default = run.path.stem == f"{config.method.value}-s{config.seed}"
+        long = run.path.stem == f"{config.method.value}-long-s{config.seed}"
         order = adapt.row_order if adapt else RowOrder.CONSECUTIVE
         if kind == "report":
             wanted = order is RowOrder.CONSECUTIVE
         elif kind == "tolerance":
             wanted = config.experiment == "mnist" and config.method.finetunes and config.seed < 3
             wanted = wanted and (default or adaptation(config) == PLAIN)
-        elif kind.endswith("calibrated"):
-            wanted = default and config.experiment != "mnist"
         else:
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
+            wanted = wanted or (kind == "levels" and long)
         if wanted and config.method is not Method.FLOAT:
             yield f"{config.experiment}/{run.path.stem}"
 
@@ -287,7 +289,7 @@ rule simulate:
     threads: 1
     resources:
         mem_mb=2500,
-        runtime=60,
+        runtime=120,
     message:
         "simulate {wildcards.experiment} {wildcards.name}: {wildcards.kind}"
     shell:

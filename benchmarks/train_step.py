@@ -73,29 +73,31 @@ def adc_training(network: str, released: str, runs: int) -> dict[str, float]:
     """
     record = records.read(Path(released))
     config, crossbar = adapted(record.config, LEVELS), Crossbar(row_order=RowOrder.SPREAD)
-    stage, model = config.adapt, record.network()
+    stage = config.adapt
     assert stage is not None
     images = DATA_SETS[config.data](True).first(stage.batch_size)
     x = network_input(images.pixels, images, config.input_scaling)
     if config.channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = x.contiguous(memory_format=torch.channels_last)
-    levels = calibrate_adcs(model, x, CLAIMED, crossbar)
-    model.train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, fused=True)
 
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision is Precision.BFLOAT16):
-            logits = model(x).float()
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(logits, images.labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    def arm() -> tuple[nn.Module, Callable[[], None]]:
+        model = record.network()
+        if config.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, fused=True)
 
-    def converted_step() -> None:
-        with through_adcs(model, levels, crossbar, stage.adc_gradient):
-            step()
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision is Precision.BFLOAT16):
+                logits = model(x).float()
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(logits, images.labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
 
-    times = medians({"quantized": step, "adcs": converted_step}, runs)
+        return model.train(), step
+
+    (_, quantized), (model, converted) = arm(), arm()
+    with through_adcs(model, calibrate_adcs(model, x, CLAIMED, crossbar), crossbar, stage.adc_gradient):
+        times = medians({"quantized": quantized, "adcs": converted}, runs)
     print(
         f"{network}: quantized {1e3 * times['quantized']:.1f} ms, through ADCs {1e3 * times['adcs']:.1f} ms, "
         f"ratio {times['adcs'] / times['quantized']:.2f}"

@@ -42,8 +42,7 @@ def test_errors_are_those_of_the_best_candidate_up_to_the_resolution_that_is_los
     torch.manual_seed(0)
     mapped = map_codes(torch.randint(-15, 16, (3, 8)), 4, 4, signed=True, step=0.5, crossbar=Crossbar(rows=4))
     x = torch.randint(-15, 16, (20, 8)).float()
-    for k in range(2):
-        found = slice_errors(mapped, k, x)
+    for k, found in enumerate(slice_errors(mapped, x)):
         lossless = int(mapped.bounds[:, :, :, k].max()).bit_length()
         assert found == pytest.approx([brute(mapped, k, bits, x) for bits in range(1, lossless + 1)])
         assert (len(found), found[-1]) == (lossless, 0)
@@ -53,8 +52,8 @@ def test_errors_are_those_of_the_best_candidate_up_to_the_resolution_that_is_los
 def test_a_slice_without_a_set_cell_and_one_that_nothing_drives_spoil_nothing() -> None:
     mapped = map_codes(torch.tensor([[3, 2]]), signed=False)  # B0 alone
     x = torch.tensor([[5.0, 7.0]])
-    assert [slice_errors(mapped, k, x) for k in (1, 2, 3)] == [[0.0]] * 3
-    assert slice_errors(mapped, 0, torch.zeros(1, 2)) == [0.0] * 3  # sums to 5 at most
+    assert slice_errors(mapped, x)[1:] == [[0.0]] * 3
+    assert slice_errors(mapped, torch.zeros(1, 2)) == [[0.0] * 3, *[[0.0]] * 3]  # sums to 5 at most
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_every_step_takes_the_bit_that_costs_least_for_what_it_saves(network: tu
     conversions = used(model, images, ROWS)
     with observed_inputs(model) as seen, torch.no_grad():
         model(images)
-    spoiled = {(name, k): slice_errors(m, k, seen[name][0]) for name, m in mapped.items() for k in range(m.slices)}
+    spoiled = {(n, k): errors for n, m in mapped.items() for k, errors in enumerate(slice_errors(m, seen[n][0]))}
     asked = [3.5, 2.25, 1.5]
     bits = {name: list(own) for name, own in lossless(model, images, ROWS).items()}
     for most, found in zip(asked, allocate_adcs(model, images, asked, ROWS), strict=True):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bitslice.cli import main
 from bitslice.crossbar import Adc, AdcBits, Crossbar, LayerAdcs, RowOrder, SignedInputs, adcs, deploy, map_network
-from bitslice.crossbar.aware import AdcGradient, added, slope, through_adcs
+from bitslice.crossbar.aware import AdcGradient, Matrix, slope, through_adcs
 from bitslice.crossbar.drive import digits
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, records, training
@@ -21,7 +21,6 @@ from bitslice.lab.config import Config
 from bitslice.lab.experiments import EXPERIMENTS, adaptation, adapted, mnist, run_name
 from bitslice.lab.words import Method, Profile
 from bitslice.quantizer import quantize, quantized_tensors
-from bitslice.slices import cell_levels
 from tests.conftest import TEST, Trained, silent, small
 
 CLAIMED = (3, 3, 3, 1)
@@ -179,15 +178,29 @@ def test_gradient_counts_each_array_by_what_its_adcs_let_through(signed: bool, g
     torch.testing.assert_close(weight, w_gradient.T, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("bits", [None, CLAIMED, (Adc(3, 4), Adc(1, 8, 3), 4, None)], ids=str)
+def test_arrays_convert_alike_in_c_and_in_torch(tiles: int, bits: AdcBits) -> None:
+    torch.manual_seed(0)
+    codes = torch.randint(-255, 256, (16 * tiles - 3, 5), dtype=torch.int32)
+    words = torch.randint(0, 256, (16 * tiles - 3, 70), dtype=torch.int32)
+    matrix = Matrix(Crossbar(rows=16), adcs(bits), 8, 8, AdcGradient.SHARE)
+    found = matrix.converted(words, codes)
+    assert found.shape == (tiles, 5, 2, 70)
+    assert torch.equal(found, matrix.added(words, codes, [adc.convert for adc in matrix.adcs]))
+    if bits is None:
+        assert torch.equal(found.sum((0, 2)).int(), codes.T @ words)
+
+
 def test_two_weights() -> None:
     """Two weights of 3 levels, both driven: 3 + 3 meets a 2-bit ADC, whose largest code is 3: half gets through."""
-    cells = cell_levels(torch.tensor([[3], [3]]))
-    crossbar = Crossbar(rows=2)
-    words = torch.tensor([[1, 1], [1, 0]])
-    found = added(words, cells, crossbar, [adc.convert for adc in adcs(2)], 1)
-    assert found.tolist() == [[[3.0], [3.0]], [[0.0], [0.0]]]
-    halved = added(words, cells, crossbar, [lambda sums: sums / 2] * 4, 1)
-    assert halved.tolist() == [[[3.0], [1.5]], [[0.0], [0.0]]]
+    crossbar, codes = Crossbar(rows=2), torch.tensor([[3], [3]], dtype=torch.int32)
+    words = torch.tensor([[1, 1], [1, 0]], dtype=torch.int32).T
+    matrix = Matrix(crossbar, adcs(2), 8, 1, AdcGradient.SHARE)
+    assert matrix.converted(words, codes).tolist() == [[[[3.0, 3.0], [0.0, 0.0]]]]
+    assert matrix.converted(words, -codes).tolist() == [[[[0.0, 0.0], [-3.0, -3.0]]]]
+    halved = matrix.added(words, codes, [lambda sums: sums / 2] * 4)
+    assert halved.tolist() == [[[[3.0, 1.5], [0.0, 0.0]]]]
     model = nn.Sequential(nn.Linear(2, 1, bias=False))
     model[0].weight.data = torch.full((1, 2), 192.0)
     quantize(model)(torch.tensor([[255.0, 255.0]]))
@@ -213,6 +226,18 @@ def test_the_network_is_left_as_it_was_even_after_an_error() -> None:
     with pytest.raises(RuntimeError), through_adcs(model, 1):
         model(x[:, :3])
     assert torch.equal(model(x), plain)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("gradient", AdcGradient, ids=str)
+def test_a_batch_without_an_image_gives_none(layer: str, gradient: AdcGradient) -> None:
+    model, x = drawn(layer, signed=False)
+    none = x[:0].clone().requires_grad_()
+    with through_adcs(model, 3, gradient=gradient):
+        found = model(none)
+    assert found.shape == model(x)[:0].shape
+    found.sum().backward()
+    assert none.grad is not None
 
 
 @pytest.mark.parametrize("gradient", AdcGradient, ids=str)

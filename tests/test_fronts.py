@@ -16,9 +16,9 @@ from bitslice.costs import COMPONENTS
 from bitslice.crossbar import LayerAdcs
 from bitslice.crossbar.adc import to_json
 from bitslice.lab.adaptation import ALLOCATED_MEANS, CLAIMED
-from bitslice.lab.experiments import adapted
+from bitslice.lab.experiments import EXPERIMENTS, adapted
 from bitslice.lab.report import Report
-from bitslice.lab.words import Method
+from bitslice.lab.words import Method, Profile
 from tests.test_analysis import record
 from tests.test_plots_crossbar import IDEAL, report
 
@@ -111,7 +111,7 @@ def test_the_finding_names_every_network_with_one_way_and_whether_the_goal_is_me
     quantized, through = analysis.cheapest_ways(TRIED)
     assert quantized.saving_lossless(SAR, used=False) > through.saving_lossless(SAR, used=False)  # and yet not told
     assert analysis.saving_finding({"One": [quantized, through], "Other": []}).endswith(
-        "are not converted): One 3.2x (5.9x) and 1.3x (1.5x) with *Bit-slice L1*, trained through; "
+        "are not converted): One 3.2x (5.9x) and 1.3x (1.5x) with *Bit-slice L1*, trained through (n=1); "
         "Other none that was tried. In brackets, one network saves both 10x and 3x on none."
     )
     few = replace(through, reports=(counted(through.reports[0], [10] * 4, [1] * 4, [8] * 4),))
@@ -225,11 +225,48 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
     assert found == (
         "Where ADCs are allocated to each network, sparsity is worth so many times fewer comparisons than *Quantized* "
         "needs at equal accuracy, empty columns left out: "
-        "**One 2.7x with *Bit-slice L1*; Two 2.7x with *L1* (1.2x with *Bit-slice L1*); "
-        "Three 1.0x with *Pruned* (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
-        "Five 1.0x with *Pruned***."
+        "**One 2.7x with *Bit-slice L1*, n=1; Two 2.7x with *L1*, n=1 (1.2x with *Bit-slice L1*, n=1); "
+        "Three 1.0x with *Pruned*, n=1 (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
+        "Five 1.0x with *Pruned*, n=1**."
     )
     assert analysis.worth_finding({"Alone": {"quantized": quantized}}) is None
+
+
+def test_networks_are_compared_seed_by_seed() -> None:
+    ways = {way.method: way for way in analysis.ways(WITH_MEANS) if way.adcs == 2.0}
+    [first, second] = [replace(SPARSE, network=f"results/mnist/bl1-s{seed}.json") for seed in (0, 1)]
+    bl1 = replace(ways["bl1"], reports=(first, second))
+    each = [8 * (3 + 2) + 6 * (2 + 2) + 4 * (1 + 2), 8 * (2 + 2) + 6 * (2 + 2) + 4 * (2 + 1)]
+    assert bl1.times_fewer(ways["quantized"]) == Spread((130 / each[0],))  # which has no seed 1
+    both = replace(bl1, reports=(second, first))
+    assert bl1.times_fewer(both) == Spread((each[0] / each[1], each[1] / each[0]))  # as theirs are listed
+    assert replace(bl1, reports=(second,), chosen=bl1.chosen[:1]).times_fewer(ways["quantized"]) is None
+
+
+def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
+    config = EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED, Profile.LONG)
+    path = Path("results/cifar10-resnet20/quantized-long-s0.json")
+    run = replace(START, config=config, path=path)
+    assert analysis.trained_longer([START, run], tmp_path) == {}
+    of_mean = allocated(
+        DENSE, 99, {2.5: ((3, 2, 2, 1), (2, 2, 1, 1), 97.8, 98.75), 1.5: ((1,) * 4, (2,) * 4, 97, 98.9)}
+    )
+    for kind, found in {"report": of_mean, "levels": of_mean}.items():
+        place = tmp_path / kind / "cifar10-resnet20" / path.name
+        place.parent.mkdir(parents=True)
+        place.write_text(json.dumps(replace(found, network=str(path)).to_dict()))
+    longer = analysis.trained_longer([START, run], tmp_path)
+    assert {e: {kind: list(own) for kind, own in each.reports.items()} for e, each in longer.items()} == {
+        "cifar10-resnet20": {"report": ["quantized"], "levels": ["quantized"]}
+    }
+    text = analysis.longer_finding("R", TRIED, longer["cifar10-resnet20"])
+    assert text == (
+        "R, four times the epochs: *Quantized* has 98.00% (n=1), 0.00 points more than after the usual training. With "
+        "2.5 bits on average, nothing trained, it lies 0.20 points below; the cheapest ADCs that keep its accuracy "
+        "within 0.5 points (resolutions allocated) save 4.9x of the comparisons of 8 bits and 3.8x of those of its own "
+        "lossless ADCs, empty columns left out."
+    )
+    assert analysis.longer_finding("R", TRIED, TRIED) is None
 
 
 def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:
@@ -243,8 +280,8 @@ def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:
 
 def test_the_finding_on_savings_tells_allocated_adcs() -> None:
     assert analysis.saving_finding({"One": analysis.cheapest_ways(WITH_MEANS)}).endswith(
-        "One 6.4x (13.3x) and 2.6x (3.3x) with *Bit-slice L1*, allocated, 1.5 bits on average, trained through. "
-        "In brackets, one network saves both 10x and 3x on One (*Bit-slice L1*)."
+        "One 6.4x (13.3x) and 2.6x (3.3x) with *Bit-slice L1*, allocated, 1.5 bits on average, trained through "
+        "(n=1). In brackets, one network saves both 10x and 3x on One (*Bit-slice L1*)."
     )
 
 

@@ -12,10 +12,9 @@ from bitslice.crossbar.adc import Adc, LayerAdcs, adcs
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.levels import SliceProducts
 from bitslice.crossbar.mapped_layer import MappedLayer
-from bitslice.crossbar.mapping import input_of, layer_name, map_layer, observed, stored_weights
+from bitslice.crossbar.mapping import layer_name, map_layer, observed, observed_inputs, stored_weights
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
-from bitslice.quantizer import QuantizedTensor
 
 
 @dataclass
@@ -32,22 +31,26 @@ class _Slice:
         return (self.errors[self.bits - 2] - self.errors[self.bits - 1]) / max(1, self.conversions)
 
 
-def slice_errors(mapped: MappedLayer, k: int, x: Tensor) -> list[float]:
+def slice_errors(mapped: MappedLayer, x: Tensor) -> list[list[float]]:
     """What ADCs of 1, 2, ... bits on one slice spoil, each with the best of its levels: the sum of squared errors of
     the layer's product, by that of its squares. The last is the resolution that no input exceeds: it spoils nothing.
 
     Args:
         mapped: the layer.
-        k: the slice.
         x: the layer's quantized inputs.
+
+    Returns:
+        Of every slice, B0 first.
     """
     whole = Simulation(mapped, adcs(None, mapped.slices)).product(x).double().square().sum().item()
-    found = []
-    for bits in range(1, int(mapped.bounds[:, :, :, k].max()).bit_length()):
+
+    def spoiled(k: int, bits: int) -> float:
         candidates = SliceProducts(mapped, k, Adc(bits))
         least = (candidates.errors @ candidates.products(x)).square().sum(1).min().item()
-        found.append(least / whole if whole else 0.0)
-    return [*found, 0.0]
+        return least / whole if whole else 0.0
+
+    largest = mapped.bounds.amax(dim=(0, 1, 2, 4)).tolist()
+    return [[*(spoiled(k, bits) for bits in range(1, most.bit_length())), 0.0] for k, most in enumerate(largest)]
 
 
 @torch.no_grad()
@@ -81,36 +84,27 @@ def allocate_adcs(
         if not mean >= 1:
             raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {mean:g}")
     crossbar = crossbar or Crossbar()
-    called: dict[str, MappedLayer] = {}
-    errors: dict[str, list[list[float]]] = {}
-    handles = []
+    with (
+        modes_kept(model),
+        torch.autocast(next(model.parameters()).device.type, enabled=False),
+        observed_inputs(model) as seen,
+    ):
+        model.eval()
+        call(model, images)
+    slices: dict[str, list[_Slice]] = {}
     for tensor in stored_weights(model, crossbar):
-
-        def measure(module: nn.Module, inputs: Any, others: Any, output: Any, tensor: QuantizedTensor = tensor) -> None:
-            x, name = input_of(inputs, others).float(), layer_name(tensor)
-            if x.numel():
-                mapped = called[name] = observed(called.get(name, map_layer(tensor, crossbar)), [x])
-                if name not in errors:  # of a layer that is called several times, the first call shows them
-                    errors[name] = [slice_errors(mapped, k, x) for k in range(mapped.slices)]
-
-        handles.append(tensor.layer.register_forward_hook(measure, with_kwargs=True))
-    try:
-        with modes_kept(model), torch.autocast(next(model.parameters()).device.type, enabled=False):
-            model.eval()
-            call(model, images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not called:
+        name, mapped = layer_name(tensor), map_layer(tensor, crossbar)
+        calls = [x.float() for x in seen.get(name, []) if x.numel()]
+        if calls:  # of a layer that is called several times, the first call shows its errors
+            mapped = observed(mapped, calls)
+            pairs = zip(slice_errors(mapped, calls[0]), mapped.conversions_of_used().tolist(), strict=True)
+            slices[name] = [_Slice(len(errors), count, errors) for errors, count in pairs]
+        else:  # one that has no inputs, as an auxiliary head, stays lossless
+            bounds = mapped.bounds.amax(dim=(0, 1, 2, 4)).tolist()
+            slices[name] = [_Slice(max(1, bound.bit_length()), 0, []) for bound in bounds]
+    every = [each for own in slices.values() for each in own if each.errors]
+    if not every:
         raise BitsliceError("the resolutions of ADCs are found on at least one image")
-    slices = {
-        name: [_Slice(len(e), n, e) for e, n in zip(errors[name], mapped.conversions_of_used().tolist(), strict=True)]
-        for name, mapped in called.items()
-    }
-    every = [each for own in slices.values() for each in own]
-    for tensor in stored_weights(model, crossbar):  # one that has no inputs, as an auxiliary head, stays lossless
-        bounds = map_layer(tensor, crossbar).bounds.amax(dim=(0, 1, 2, 4)).tolist()
-        slices.setdefault(layer_name(tensor), [_Slice(max(1, bound.bit_length()), 0, []) for bound in bounds])
     found: dict[float, LayerAdcs] = {}
     for most in sorted(mean_bits, reverse=True):
         while sum(s.bits * s.conversions for s in every) > most * sum(s.conversions for s in every):

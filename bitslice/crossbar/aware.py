@@ -8,18 +8,22 @@ import enum
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from bitslice.crossbar import kernel
 from bitslice.crossbar.adc import Adc, AdcBits, adcs_of
-from bitslice.crossbar.drive import digits, phases
-from bitslice.crossbar.geometry import Crossbar, SignedInputs
+from bitslice.crossbar.drive import digits, phases, word_type
+from bitslice.crossbar.geometry import Crossbar, RowOrder, SignedInputs
 from bitslice.crossbar.layout import layout_of
-from bitslice.crossbar.mapping import input_of, layer_name, map_layer, observed, stored_weights
+from bitslice.crossbar.mapping import hooked, input_of, layer_name, map_layer, observed, stored_weights
 from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.stacked import int_product
+from bitslice.crossbar.unfold import Unfold
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import FixedPoint
 from bitslice.quantizer import QuantizedTensor
@@ -37,8 +41,7 @@ class AdcGradient(enum.Enum):
 
         y = sum over arrays a of  g_a * (x_a @ w_a),      g_a = converted / exact, of each vector and output
 
-    so an output of which an array clips half feels that array's inputs and weights half as much. Every array's product
-    is computed by itself, which takes many times as long."""
+    so an output of which an array clips half feels that array's inputs and weights half as much."""
     GAUSSIAN = "gaussian"
     """As the share, but of what a small change would become: every sum counts times a :func:`slope` that is a Gaussian
     around each threshold (as of BNN-IGA's 1-bit ADCs), so that sums far beyond an ADC's range are not felt at all:
@@ -74,75 +77,109 @@ def slope(adc: Adc, sums: Tensor) -> Tensor:
     return (2 * torch.exp(-away.square() / 2).sum(1) / math.sqrt(2 * math.pi))[sums]
 
 
-def added(
-    words: Tensor, cells: Tensor, crossbar: Crossbar, transfers: Sequence[Callable[[Tensor], Tensor]], bits: int
-) -> Tensor:
-    """What becomes of the sums of one tile, shifted and added: float32 ``(2 signs, vectors, outputs)``; of integers
-    exact below 2^24.
+Transfer = Callable[[Tensor], Tensor]
+"""What an ADC makes of bitline sums, as :meth:`bitslice.crossbar.Adc.convert`."""
 
-    Args:
-        words: non-negative input codes, int32 ``(vectors, rows)``.
-        cells: levels, uint8 ``(2 signs, slices, rows, outputs)``.
-        crossbar: geometry.
-        transfers: what a slice's sums become, B0 first, as :meth:`bitslice.crossbar.Adc.convert`.
-        bits: of an input word.
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix on arrays, whose rows are in the order of their wordlines.
+
+    Attributes:
+        crossbar: geometry; its arrays hold consecutive rows.
+        adcs: of every slice, B0 first.
+        bits: magnitude bits of a weight.
+        input_bits: magnitude bits of an input.
+        gradient: of the backward pass, by arrays.
     """
-    driven = digits(words, crossbar, bits)
-    weights = 2.0 ** (crossbar.dac_bits * torch.arange(len(driven), device=words.device))
-    total = torch.zeros((), device=words.device)
-    for k, transfer in enumerate(transfers):
-        sums = int_product(driven.flatten(0, 1), cells[:, k].transpose(0, 1).flatten(1))
-        codes = transfer(sums).float().unflatten(0, (len(driven), -1))
-        total = total + torch.tensordot(weights * 2.0 ** (crossbar.cell_bits * k), codes, 1)
-    return cast(Tensor, total.unflatten(1, (2, -1)).transpose(0, 1))
+
+    crossbar: Crossbar
+    adcs: tuple[Adc, ...]
+    bits: int
+    input_bits: int
+    gradient: AdcGradient
+
+    def converted(self, words: Tensor, codes: Tensor) -> Tensor:
+        """What every array gives, those of negative weights times -1: float32 ``(tiles, outputs, 2 signs, vectors)``.
+
+        Args:
+            words: non-negative input codes, int32 ``(rows of the matrix, vectors)``.
+            codes: signed weights, int32 ``(rows of the matrix, outputs)``.
+        """
+        if not kernel.applies(codes, self.adcs):
+            return self.added(words, codes, [adc.convert for adc in self.adcs])
+        tiles = len(self.crossbar.tiles(len(codes)))
+        every = torch.ones(tiles, 2, len(self.adcs), codes.shape[1], dtype=torch.bool)
+        counters = kernel.Counters(codes, every, self.adcs, self.crossbar, self.bits).apart()
+        result = torch.zeros(1, counters.outputs, 1, words.shape[1], dtype=torch.int32)
+        counters.add(result, words.to(word_type(self.input_bits))[None, :, None], Unfold(), self.input_bits)
+        return result.view(codes.shape[1], tiles, 2, words.shape[1]).transpose(0, 1).float()
+
+    def felt(self, words: Tensor, codes: Tensor, converted: Tensor) -> Tensor:
+        """What the gradient takes arrays to give, as :meth:`converted`."""
+        if self.gradient is AdcGradient.SHARE:
+            return converted
+        return self.added(words, codes, [partial(_sloped, adc) for adc in self.adcs])
+
+    def added(self, words: Tensor, codes: Tensor, transfers: Sequence[Transfer]) -> Tensor:
+        """What becomes of the sums, shifted and added, as :meth:`converted`; of integers exact below 2^24."""
+        crossbar, arrays = self.crossbar, []
+        driven, cells = digits(words.T, crossbar, self.input_bits), cell_levels(codes, self.bits, crossbar.cell_bits)
+        weights = 2.0 ** (crossbar.dac_bits * torch.arange(len(driven), device=words.device))
+        for tile in crossbar.tiles(len(codes)):
+            total = torch.zeros((), device=words.device)
+            for k, transfer in enumerate(transfers):
+                sums = int_product(driven[:, :, tile].flatten(0, 1), cells[:, k, tile].transpose(0, 1).flatten(1))
+                given = transfer(sums).float().unflatten(0, (len(driven), -1))
+                total = total + torch.tensordot(weights * 2.0 ** (crossbar.cell_bits * k), given, 1)
+            arrays.append(total.T.unflatten(0, (2, -1)))
+        positive, negative = torch.stack(arrays).unbind(1)
+        return torch.stack([positive, -negative], 2)
+
+
+def _sloped(adc: Adc, sums: Tensor) -> Tensor:
+    return sums * slope(adc, sums)
+
+
+def _by_tiles(rows: Tensor, size: int) -> Tensor:
+    """``(rows of a matrix, others)`` as ``(tiles, size, others)``; the last tile is filled with zeros."""
+    return cast(Tensor, nn.functional.pad(rows, (0, 0, 0, -len(rows) % size)).unflatten(0, (-1, size)))
 
 
 class _Arrays(torch.autograd.Function):
     """Product of input vectors and one matrix, in codes, through arrays with ADCs; the gradient as the module says."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        w: Tensor,
-        rows: int,
-        crossbar: Crossbar,
-        adcs: tuple[Adc, ...],
-        bits: int,
-        input_bits: int,
-        gradient: AdcGradient,
-    ) -> Tensor:
-        converted = [adc.convert for adc in adcs]
-        sloped = [lambda sums, adc=adc: sums * slope(adc, sums) for adc in adcs]
-        result = x.new_zeros(len(x), w.shape[1])
-        ctx.parts, ctx.rows, ctx.signed = [], rows, bool((x < 0).any())
-        for first in range(0, len(w), rows):
-            part, side = x[:, first : first + rows], w[first : first + rows]
-            cells = cell_levels(side.to(torch.int32), bits, crossbar.cell_bits)
-            for phase, words, _ in phases(part.to(torch.int32), crossbar, input_bits, ctx.signed):
-                arrays = added(words, cells, crossbar, converted, input_bits)
-                share = gradient is AdcGradient.SHARE
-                let_through = arrays if share else added(words, cells, crossbar, sloped, input_bits)
-                for sign, given, felt in zip((1, -1), arrays, let_through, strict=True):
-                    exact = words.to(x.dtype) @ (sign * side).clamp_min(0)
-                    result.add_(given, alpha=phase * sign)
-                    ctx.parts.append((first, phase, sign, torch.where(exact > 0, felt / exact, 1)))
-        ctx.save_for_backward(x, w)
-        return result
+    def forward(ctx: Any, x: Tensor, w: Tensor, matrix: Matrix) -> Tensor:
+        """``(vectors, outputs)`` of ``(vectors, rows)`` and ``(rows, outputs)``."""
+        ctx.rows, ctx.signed, ctx.parts = matrix.crossbar.rows, bool((x < 0).any()), []
+        codes, result = w.to(torch.int32), x.new_zeros(w.shape[1], len(x))
+        weights = _by_tiles(w, ctx.rows)
+        ctx.save_for_backward(x, weights, sides := torch.stack([weights.clamp_min(0), weights.clamp_max(0)], 3))
+        for phase, words, _ in phases(x.T.to(torch.int32), matrix.crossbar, matrix.input_bits, ctx.signed):
+            given = matrix.converted(words, codes)
+            exact = (sides.flatten(2).transpose(1, 2) @ _by_tiles(words.to(x.dtype), ctx.rows)).view_as(given)
+            ctx.parts.append((phase, torch.where(exact == 0, 1, matrix.felt(words, codes, given) / exact)))
+            result.add_(given.sum((0, 2)), alpha=phase)
+        return result.T
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, w = ctx.saved_tensors
-        x_gradient, w_gradient = torch.zeros_like(x), torch.zeros_like(w)
-        for first, phase, sign, gain in ctx.parts:
-            felt, tile = gradients[0] * gain, slice(first, first + ctx.rows)
-            part, side = x[:, tile], w[tile]
-            # A weight of 0 may become positive or negative, an input of 0 likewise if inputs can: it feels the mean.
-            of_sign = (side * sign > 0) + 0.5 * (side == 0)
-            of_phase = (part * phase > 0) + (0.5 if ctx.signed else 1.0) * (part == 0)
-            x_gradient[:, tile] += felt @ (side * (side * sign > 0)).T * of_phase
-            w_gradient[tile] += (part * (part * phase > 0)).T @ felt * of_sign
-        return x_gradient, w_gradient, *(None,) * 6
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weights, sides = ctx.saved_tensors
+        inputs = _by_tiles(x.T, ctx.rows)
+        x_gradient, w_gradient = torch.zeros_like(inputs), torch.zeros_like(sides)
+        for phase, gain in ctx.parts:
+            felt = (gain * gradients[0].T[:, None]).flatten(1, 2)  # (tiles, outputs and signs, vectors)
+            part, product = inputs, sides.flatten(2) @ felt
+            if ctx.signed:  # An input of 0 may become positive or negative: it feels the mean.
+                part, product = inputs * (inputs * phase > 0), product * (torch.sign(inputs * phase) + 1) / 2
+            x_gradient += product
+            w_gradient += (part @ felt.transpose(1, 2)).view_as(sides)
+        positive, negative = w_gradient.unbind(3)
+        of_zero = (positive + negative) / 2  # A weight of 0, likewise.
+        w_gradient = torch.where(weights > 0, positive, torch.where(weights < 0, negative, of_zero))
+        rows = x.shape[1]
+        return x_gradient.flatten(0, 1)[:rows].T, w_gradient.flatten(0, 1)[:rows], None
 
 
 def _product(
@@ -168,9 +205,11 @@ def _product(
         geometry = (unfold.kernel, unfold.dilation, unfold.padding, unfold.stride)
         vectors = nn.functional.unfold(codes, *geometry).transpose(1, 2).flatten(0, 1)
     tiles = crossbar.tiles(len(matrices))
-    order, widths = torch.cat(tiles).to(x.device), (tensor.quantizer.bits, input_quantizer.bits)
+    order = torch.cat(tiles).to(x.device)
+    dealt = replace(crossbar, rows=len(tiles[0]), row_order=RowOrder.CONSECUTIVE)
+    matrix = Matrix(dealt, converters, tensor.quantizer.bits, input_quantizer.bits, gradient)
     products = [
-        cast(Tensor, _Arrays.apply(v[:, order], w[order], len(tiles[0]), crossbar, converters, *widths, gradient))  # type: ignore[no-untyped-call]
+        cast(Tensor, _Arrays.apply(v[:, order], w[order], matrix))  # type: ignore[no-untyped-call]
         for v, w in zip(vectors.chunk(groups, 1), matrices.chunk(groups, 1), strict=True)
     ]
     result = torch.cat(products, dim=1) * scale
@@ -203,29 +242,26 @@ def through_adcs(
     crossbar = crossbar or Crossbar()
     if crossbar.signed_inputs is SignedInputs.OFFSET and gradient is not AdcGradient.STRAIGHT_THROUGH:
         raise BitsliceError("the share that an array lets through needs signed inputs in two phases, not by offset")
-    handles = []
+
+    def convert(
+        tensor: QuantizedTensor,
+        converters: tuple[Adc, ...],
+        module: nn.Module,
+        inputs: Any,
+        others: Any,
+        output: Tensor,
+    ) -> Tensor:
+        with torch.autocast(output.device.type, enabled=False):
+            if gradient is not AdcGradient.STRAIGHT_THROUGH and output.numel():
+                return _product(tensor, input_of(inputs, others), crossbar, own, gradient)
+            x = input_of(inputs, others).detach().float()
+            mapped = observed(map_layer(tensor, crossbar), [x])
+            given = CrossbarLayer(tensor.layer, mapped, own).product(x)
+            return cast(Tensor, _StraightThrough.apply(output.float(), given))  # type: ignore[no-untyped-call]
+
+    hooks = {}
     for tensor in stored_weights(model, crossbar):
-        converters = adcs_of(layer_name(tensor), adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
-
-        def replace(
-            module: nn.Module,
-            inputs: tuple[Tensor, ...],
-            others: dict[str, Tensor],
-            output: Tensor,
-            tensor: QuantizedTensor = tensor,
-            converters: tuple[Adc, ...] = converters,
-        ) -> Tensor:
-            with torch.autocast(output.device.type, enabled=False):
-                if gradient is not AdcGradient.STRAIGHT_THROUGH:
-                    return _product(tensor, input_of(inputs, others), crossbar, converters, gradient)
-                x = input_of(inputs, others).detach().float()
-                mapped = observed(map_layer(tensor, crossbar), [x])
-                given = CrossbarLayer(tensor.layer, mapped, converters).product(x)
-                return cast(Tensor, _StraightThrough.apply(output.float(), given))  # type: ignore[no-untyped-call]
-
-        handles.append(tensor.layer.register_forward_hook(replace, with_kwargs=True))
-    try:
+        own = adcs_of(layer_name(tensor), adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
+        hooks[tensor.layer] = partial(convert, tensor, own)
+    with hooked(hooks):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

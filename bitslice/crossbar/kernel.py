@@ -160,6 +160,13 @@ class Counters:
             negative=int(sign < 0),
         )
 
+    def apart(self) -> "Counters":
+        """These counters, that from now on add ``(outputs, tiles, 2 signs)``: each array's own, minus ones times -1."""
+        tiles = self.shape[0]
+        self.jobs[:, 0] = (self.jobs[:, 0] * tiles + self.jobs[:, 1]) * 2 + self.jobs[:, 2]
+        self.outputs *= 2 * tiles
+        return self
+
     def statistics(self, codes: Tensor, unfold: Unfold, bits: int, padding: int = 0) -> Tensor:
         """Histograms of the sums on the simulated bitlines, before any ADC; arguments as of :meth:`add`.
 

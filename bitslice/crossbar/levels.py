@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs, adcs_of
 from bitslice.crossbar.division import cells_on
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.mapped_layer import MappedLayer
-from bitslice.crossbar.mapping import input_of, layer_name, map_layer, observed, stored_weights
+from bitslice.crossbar.mapping import hooked, input_of, layer_name, map_layer, observed, stored_weights
 from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
@@ -140,26 +141,21 @@ def calibrate_adcs(
     tensors = stored_weights(model, crossbar)
     asked = {layer_name(t): adcs_of(layer_name(t), adc_bits, t.quantizer.bits // crossbar.cell_bits) for t in tensors}
     found: dict[str, tuple[Adc, ...]] = {}
-    handles = []
-    for tensor in tensors:
 
-        def convert(
-            module: nn.Module, inputs: Any, others: Any, output: Tensor, tensor: QuantizedTensor = tensor
-        ) -> Tensor:
-            x, name = input_of(inputs, others).float(), layer_name(tensor)
-            mapped = observed(map_layer(tensor, crossbar), [x])
-            if name not in found and x.numel():
-                found[name] = best(mapped, asked[name], x)
-            return CrossbarLayer(tensor.layer, mapped, found.get(name, asked[name])).product(x)
+    def convert(tensor: QuantizedTensor, module: nn.Module, inputs: Any, others: Any, output: Tensor) -> Tensor:
+        x, name = input_of(inputs, others).float(), layer_name(tensor)
+        mapped = observed(map_layer(tensor, crossbar), [x])
+        if name not in found and x.numel():
+            found[name] = best(mapped, asked[name], x)
+        return CrossbarLayer(tensor.layer, mapped, found.get(name, asked[name])).product(x)
 
-        handles.append(tensor.layer.register_forward_hook(convert, with_kwargs=True))
-    try:
-        with modes_kept(model), torch.autocast(next(model.parameters()).device.type, enabled=False):
-            model.eval()
-            call(model, images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with (
+        modes_kept(model),
+        torch.autocast(next(model.parameters()).device.type, enabled=False),
+        hooked({tensor.layer: partial(convert, tensor) for tensor in tensors}),
+    ):
+        model.eval()
+        call(model, images)
     if not found:
         raise BitsliceError("the levels of ADCs are found on at least one image")
     return LayerAdcs(asked | found)

@@ -5,14 +5,16 @@ Per slice and sign the matrix is cut into arrays of R x C cells. No array is sha
 added in the digital domain. A layer that is used several times has one set of arrays.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from bitslice.calibration import call
 from bitslice.crossbar.exact import Exact
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.layout import as_convolution, layout_of
@@ -33,22 +35,32 @@ def layer_name(tensor: QuantizedTensor) -> str:
 
 
 @contextmanager
-def observed_inputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
-    """Collects the quantized inputs (float) of every quantized layer, call by call, while ``model`` runs."""
-    seen: dict[str, list[Tensor]] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(getattr(module, "input_quantizer", None), FixedPoint):
-
-            def keep(module: nn.Module, inputs: Any, others: Any, output: Any, name: str = name) -> None:
-                seen.setdefault(name, []).append(input_of(inputs, others))
-
-            handles.append(module.register_forward_hook(keep, with_kwargs=True))
+def hooked(hooks: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """While open, each layer's hook gets the layer, its arguments by place and by name, and its output, which the hook
+    may replace."""
+    handles = [layer.register_forward_hook(hook, with_kwargs=True) for layer, hook in hooks.items()]
     try:
-        yield seen
+        yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def observed_inputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Collects the quantized inputs (float) of every quantized layer, call by call, while ``model`` runs."""
+    seen: dict[str, list[Tensor]] = {}
+
+    def keep(name: str, module: nn.Module, inputs: Any, others: Any, output: Any) -> None:
+        seen.setdefault(name, []).append(input_of(inputs, others))
+
+    quantized = {
+        module: partial(keep, name)
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "input_quantizer", None), FixedPoint)
+    }
+    with hooked(quantized):
+        yield seen
 
 
 def input_of(inputs: tuple[Tensor, ...], others: dict[str, Tensor]) -> Tensor:
@@ -79,26 +91,19 @@ def map_network(
             else than its weight says, as a subclass with a forward pass of its own.
     """
     crossbar = crossbar or Crossbar()
-    named = isinstance(images, dict)
-    arguments = () if named else (images,) if isinstance(images, Tensor) else tuple(images)
-    count = len(next(iter(images.values() if named else arguments)))
+    arguments = images.values() if isinstance(images, dict) else [images] if isinstance(images, Tensor) else images
+    count = len(next(iter(arguments)))
     if not count:
         raise BitsliceError("mapping needs at least one image")
     mapped = {tensor.layer: map_layer(tensor, crossbar) for tensor in stored_weights(model, crossbar)}
-    handles = []
 
     def observe(layer: nn.Module, inputs: Any, others: Any, output: Tensor) -> None:
         x = input_of(inputs, others)
         check_product(layer, mapped[layer], x, output)
         mapped[layer] = observed(mapped[layer], [x])
 
-    try:
-        handles += [layer.register_forward_hook(observe, with_kwargs=True) for layer in mapped]
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):
-            model(**images) if named else model(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(dict.fromkeys(mapped, observe)), torch.autocast(next(model.parameters()).device.type, enabled=False):
+        call(model, images)
     return [
         replace(m, inputs=m.inputs // count, vectors=m.vectors // count, signed=m.signed or signed)
         for m in mapped.values()

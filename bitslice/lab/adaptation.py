@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
 from bitslice.errors import BitsliceError
@@ -56,6 +57,11 @@ class Adaptation:
         }.items():
             if count is not None and count < 1:
                 raise BitsliceError(f"{told}, not {count}")
+
+    @property
+    def asked(self) -> AdcSetting | float:
+        """ADCs as they were asked for: named slice by slice, or by their mean resolution."""
+        return float(self.adc_mean) if self.adc_mean is not None else cast(AdcSetting, self.adc_bits)
 
     def epochs_of(self, profile: Profile) -> int:
         """How many epochs a network of ``profile`` is adapted."""

@@ -14,6 +14,7 @@ from bitslice.book.analysis.fronts import (
     worth_finding,
 )
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
+from bitslice.book.analysis.longer import longer_finding, trained_longer
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
@@ -95,6 +96,7 @@ __all__ = [
     "layers",
     "layers_finding",
     "levels",
+    "longer_finding",
     "matrix",
     "measured",
     "named",
@@ -117,6 +119,7 @@ __all__ = [
     "swept",
     "times_denser",
     "tolerated",
+    "trained_longer",
     "tried",
     "verdict",
     "ways",

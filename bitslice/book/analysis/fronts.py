@@ -1,12 +1,12 @@
 """What small ADCs save at equal accuracy: of all that was tried, the cheapest that keeps it, by three laws."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
-from bitslice.book.analysis.simulated import accuracies
+from bitslice.book.analysis.simulated import accuracies, seed_of
 from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, ALLOCATIONS, REMEDIES, Tried, inside
 from bitslice.costs import COMPONENTS
 from bitslice.crossbar import AdcChoice, AdcSetting, LayerAdcs, adcs
@@ -73,6 +73,18 @@ class Way:
         bound = _energy(self.reports, law, used, lambda _, layer: [each["bound_bits"] for each in layer["slices"]])
         return bound / self.energy(law, used)
 
+    def times_fewer(self, other: "Way") -> Spread | None:
+        """How many times fewer comparisons than ``other`` it makes, in columns with a set cell, over the seeds that
+        both have; None where there is none."""
+
+        def comparisons(way: Way) -> dict[str, float]:
+            alone = (replace(way, reports=(r,), chosen=(c,)) for r, c in zip(way.reports, way.chosen, strict=True))
+            return {seed_of(each.reports[0]): each.energy(float, used=True) for each in alone}
+
+        theirs, ours = comparisons(other), comparisons(self)
+        times = tuple(theirs[seed] / ours[seed] for seed in theirs if seed in ours)
+        return Spread(times) if times else None
+
     def bits_of_slices(self) -> list[float]:
         """Bits of a conversion by slice, B0 first, on average over columns with a set cell and networks."""
         slices = len(self.reports[0].layers[0]["slices"])
@@ -130,9 +142,7 @@ def ways(tried: Tried) -> Iterator[Way]:
             if counted and len(counted) == len(runs):
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
                 chosen, alike = zip(*counted, strict=True)
-                bits_or_mean = how.adc_bits if how.adc_mean is None else float(how.adc_mean)
-                assert bits_or_mean is not None  # as Adaptation has it
-                yield Way(method, title, bits_or_mean, accuracy, alike, chosen)
+                yield Way(method, title, how.asked, accuracy, alike, chosen)
 
 
 def _spoiled(found: Sequence[tuple[Report, Setting]]) -> float | None:
@@ -207,7 +217,7 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
         )
         told.append(
             f"{title} {whole:.1f}x ({less:.1f}x) and {lossless:.1f}x ({less_lossless:.1f}x) with "
-            f"*{_TITLES[way.method]}*, {inside(way.how)}"
+            f"*{_TITLES[way.method]}*, {inside(way.how)} (n={way.accuracy.n})"
         )
         reaching = [
             f"*{_TITLES[each.method]}*"
@@ -241,14 +251,14 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     Returns:
         None where nothing can be compared.
     """
-    told = []
+    told, bl1 = [], Method.BL1.value
     for title, chosen in networks.items():
         base = chosen.get(Method.QUANTIZED.value)
-        others = {method: way for method, way in chosen.items() if way and method != Method.QUANTIZED.value}
         if base is None or len(chosen) < 2:
             continue
-        fewer = {method: way.saving(float, used=True) / base.saving(float, used=True) for method, way in others.items()}
-        best, bl1 = max(fewer, key=lambda method: fewer[method], default=None), Method.BL1.value
+        compared = {m: way.times_fewer(base) for m, way in chosen.items() if way and m != Method.QUANTIZED.value}
+        fewer = {method: times for method, times in compared.items() if times}
+        best = max(fewer, key=lambda method: fewer[method].mean, default=None)
         text = f"{title} none, no other method keeps it" if best is None else f"{title} {_times(fewer, best)}"
         if bl1 in chosen and best not in (None, bl1):
             text += f" ({_times(fewer, bl1) if bl1 in fewer else f'*{Method.BL1.title}* does not keep it'})"
@@ -261,5 +271,5 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     )
 
 
-def _times(fewer: Mapping[str, float], method: str) -> str:
-    return f"{fewer[method]:.1f}x with *{_TITLES[method]}*"
+def _times(fewer: Mapping[str, Spread], method: str) -> str:
+    return f"{fewer[method].text(1, 'x')} with *{_TITLES[method]}*, n={fewer[method].n}"

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
-from bitslice.book.analysis.simulated import accuracies
+from bitslice.book.analysis.simulated import accuracies, seed_of
 from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, Tried, inside
 from bitslice.crossbar import resolution
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
-from bitslice.lab.report import Report
 from bitslice.lab.words import Method
 
 WITHOUT = "Without ADCs"
@@ -67,17 +66,14 @@ def _standing(method: str, how: str, below: Spread) -> str:
 
 def allocated_below(tried: Tried) -> dict[str, Spread]:
     """By method, points below the quantized network of its seed with as many bits on average as in the claimed ADCs."""
-
-    def seed(report: Report) -> str:
-        return report.network.rpartition("-s")[2]
-
-    quantized = {seed(each): each.digital_accuracy for each in tried.reports["report"].get(Method.QUANTIZED.value, [])}
+    exact = tried.reports["report"].get(Method.QUANTIZED.value, [])
+    quantized = {seed_of(report): report.digital_accuracy for report in exact}
     found: dict[str, list[float]] = {}
     for method, reports in tried.reports.get("levels", {}).items():
         for report in reports:
             for setting in report.settings:
-                if setting.asked == MEAN and seed(report) in quantized:
-                    found.setdefault(method, []).append(quantized[seed(report)] - setting.accuracy)
+                if setting.asked == MEAN and seed_of(report) in quantized:
+                    found.setdefault(method, []).append(quantized[seed_of(report)] - setting.accuracy)
     return {method: Spread(tuple(lost)) for method, lost in found.items()}
 
 

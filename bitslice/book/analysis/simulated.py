@@ -21,6 +21,11 @@ def simulated(runs: Iterable[Record], folder: Path) -> list[Simulated]:
     return [(run, read(path)) for run, path in paths if path.exists()]
 
 
+def seed_of(report: Report) -> str:
+    """Seed of the network that a report is on, by which its record's name ends."""
+    return report.network.rpartition("-s")[2].removesuffix(".json")
+
+
 def named(asked: AdcChoice | float) -> str:
     """ADCs in words: as they were given, or the bits of a conversion on average that they were allocated for."""
     return f"{asked:g} on average" if isinstance(asked, float) else setting_name(asked)

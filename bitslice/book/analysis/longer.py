@@ -1,0 +1,61 @@
+"""Whether what was found on small ADCs holds for networks that were trained for longer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bitslice.book.analysis.fronts import WHOLE, cheapest_ways
+from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
+from bitslice.book.analysis.seeds import Spread
+from bitslice.book.analysis.simulated import simulated
+from bitslice.book.analysis.tried import Tried, inside
+from bitslice.lab.records import Record
+from bitslice.lab.report import Report
+from bitslice.lab.words import Method, Profile
+
+
+def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
+    """What was tried with networks of the ``long`` profile, by experiment; those without a plain report are left out.
+
+    Args:
+        records: runs of any profile.
+        folder: of reports on them, as ``<kind>/<experiment>/<run>.json``.
+    """
+    runs = [run for run in records if run.config.profile is Profile.LONG and run.config.adapt is None]
+    found: dict[str, dict[str, dict[str, list[Report]]]] = {}
+    for kind in WHOLE:
+        for run, report in simulated(runs, folder / kind):
+            kinds = found.setdefault(run.config.experiment, {})
+            kinds.setdefault(kind, {}).setdefault(run.config.method.value, []).append(report)
+    return {experiment: Tried(kinds, {}) for experiment, kinds in found.items() if "report" in kinds}
+
+
+def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
+    """In words: how accurate *Quantized* is after the longer training, with ADCs and without.
+
+    Args:
+        title: of the experiment.
+        shorter: what was tried after the usual training.
+        longer: and after the longer one.
+
+    Returns:
+        None where resolutions were not allocated to it.
+    """
+    quantized = Method.QUANTIZED.value
+    below = allocated_below(longer).get(quantized)
+    if below is None:
+        return None
+    exact = Spread(tuple(report.digital_accuracy for report in longer.reports["report"][quantized]))
+    text = (
+        f"{title}, four times the epochs: *Quantized* has {exact.text(2, '%')} (n={exact.n}), "
+        f"{exact.mean - shorter.quantized:.2f} points more than after the usual training. With {MEAN:g} bits on "
+        f"average, nothing trained, it lies {below.text()} points below"
+    )
+    ways = [way for way in cheapest_ways(longer) if way.method == quantized]
+    if not ways:
+        return f"{text}; no ADCs that were tried keep its accuracy within {KEPT:g} points."
+    [way] = ways
+    return (
+        f"{text}; the cheapest ADCs that keep its accuracy within {KEPT:g} points ({inside(way.how)}) save "
+        f"{way.saving(float, used=True):.1f}x of the comparisons of 8 bits and "
+        f"{way.saving_lossless(float, used=True):.1f}x of those of its own lossless ADCs, empty columns left out."
+    )
