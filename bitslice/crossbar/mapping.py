@@ -204,7 +204,7 @@ def observed(mapped: MappedLayer, inputs: Sequence[Tensor]) -> MappedLayer:
     """``mapped`` with the signs of these quantized inputs, and with their elements and vectors added."""
     return replace(
         mapped,
-        signed=mapped.signed or any(bool((x < 0).any()) for x in inputs),
+        signed=mapped.signed or any(x.numel() and bool(x.amin() < 0) for x in inputs),
         inputs=mapped.inputs + sum(x.numel() for x in inputs),
         vectors=mapped.vectors + sum(mapped.layout.vectors(x) for x in inputs),
     )
