@@ -223,11 +223,11 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
         }
     )
     assert found == (
-        "Where ADCs are allocated to each network, sparsity is worth so many times fewer comparisons than *Quantized* "
-        "needs at equal accuracy, empty columns left out: "
-        "**One 2.7x with *Bit-slice L1*, n=1; Two 2.7x with *L1*, n=1 (1.2x with *Bit-slice L1*, n=1); "
-        "Three 1.0x with *Pruned*, n=1 (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
-        "Five 1.0x with *Pruned*, n=1**."
+        "With ADCs allocated to each network, sparsity makes comparisons at equal accuracy so many times fewer than "
+        "*Quantized*'s, empty columns left out: "
+        "**One 2.71x with *Bit-slice L1*, n=1; Two 2.71x with *L1*, n=1 (1.20x with *Bit-slice L1*, n=1); "
+        "Three 1.00x with *Pruned*, n=1 (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
+        "Five 1.00x with *Pruned*, n=1**."
     )
     assert analysis.worth_finding({"Alone": {"quantized": quantized}}) is None
 
@@ -261,12 +261,16 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     }
     text = analysis.longer_finding("R", TRIED, longer["cifar10-resnet20"])
     assert text == (
-        "R, four times the epochs: *Quantized* has 98.00% (n=1), 0.00 points more than after the usual training. With "
-        "2.5 bits on average, nothing trained, it lies 0.20 points below; the cheapest ADCs that keep its accuracy "
-        "within 0.5 points (resolutions allocated) save 4.9x of the comparisons of 8 bits and 3.8x of those of its own "
-        "lossless ADCs, empty columns left out."
+        "R: *Quantized* has 98.00% then (n=1), 0.00 more. With 2.5 bits on average, nothing trained for the ADCs, it "
+        "lies 0.20 points below; the cheapest ADCs that keep its accuracy within 0.5 points (resolutions allocated) "
+        "save 4.9x of the comparisons of 8 bits and 3.8x of those of its own lossless ADCs, empty columns left out."
     )
     assert analysis.longer_finding("R", TRIED, TRIED) is None
+    short = replace(START, config=EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED), final={"accuracy": 95.5})
+    assert analysis.schedule_finding([short], [run]) == (
+        "Trained for 96 epochs, not 24, *Quantized* has 96.00% (n=1), 0.50 points more."
+    )
+    assert analysis.schedule_finding([short], []) is None
 
 
 def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:

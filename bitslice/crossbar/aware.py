@@ -34,8 +34,8 @@ class AdcGradient(enum.Enum):
     """What the backward pass makes of ADCs. Their own derivative is 0 or 1: where all clip, nothing is learned."""
 
     STRAIGHT_THROUGH = "straight_through"
-    """As if no ADC clipped: the gradient is that of the exact product. A step costs about two without ADCs. It serves
-    where batch normalization brings outputs back to their scale."""
+    """As if no ADC clipped: the gradient is that of the exact product. It serves where batch normalization brings
+    outputs back to their scale."""
     SHARE = "share"
     """An array counts as its exact product times a constant, the share of it that its ADCs let through:
 

@@ -14,7 +14,7 @@ from bitslice.book.analysis.fronts import (
     worth_finding,
 )
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
-from bitslice.book.analysis.longer import longer_finding, trained_longer
+from bitslice.book.analysis.longer import longer_finding, schedule_finding, trained_longer
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
@@ -109,6 +109,7 @@ __all__ = [
     "released",
     "saving_finding",
     "savings",
+    "schedule_finding",
     "select",
     "sentences",
     "simulated",

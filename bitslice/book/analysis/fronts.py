@@ -266,10 +266,10 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        f"Where ADCs are allocated to each network, sparsity is worth so many times fewer comparisons than *Quantized* "
-        f"needs at equal accuracy, empty columns left out: **{'; '.join(told)}**."
+        f"With ADCs allocated to each network, sparsity makes comparisons at equal accuracy so many times fewer than "
+        f"*Quantized*'s, empty columns left out: **{'; '.join(told)}**."
     )
 
 
 def _times(fewer: Mapping[str, Spread], method: str) -> str:
-    return f"{fewer[method].text(1, 'x')} with *{_TITLES[method]}*, n={fewer[method].n}"
+    return f"{fewer[method].text(2, 'x')} with *{_TITLES[method]}*, n={fewer[method].n}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bitslice.book.analysis.fronts import WHOLE, cheapest_ways
 from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
-from bitslice.book.analysis.seeds import Spread
+from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import simulated
 from bitslice.book.analysis.tried import Tried, inside
 from bitslice.lab.records import Record
@@ -29,6 +29,26 @@ def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
     return {experiment: Tried(kinds, {}) for experiment, kinds in found.items() if "report" in kinds}
 
 
+def schedule_finding(shorter: Sequence[Record], longer: Sequence[Record]) -> str | None:
+    """In words: what a longer schedule makes of the accuracy of equal runs.
+
+    Args:
+        shorter: runs of one method at the usual schedule.
+        longer: the same at a longer one.
+
+    Returns:
+        None where there is none of either.
+    """
+    if not shorter or not longer:
+        return None
+    few, many = (spread(runs, lambda run: run.accuracy) for runs in (shorter, longer))
+    epochs = [runs[0].config.pretrain.epochs for runs in (longer, shorter)]
+    return (
+        f"Trained for {epochs[0]} epochs, not {epochs[1]}, *{shorter[0].config.method.title}* has {many.text(2, '%')} "
+        f"(n={many.n}), {many.mean - few.mean:.2f} points more."
+    )
+
+
 def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
     """In words: how accurate *Quantized* is after the longer training, with ADCs and without.
 
@@ -46,9 +66,8 @@ def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
         return None
     exact = Spread(tuple(report.digital_accuracy for report in longer.reports["report"][quantized]))
     text = (
-        f"{title}, four times the epochs: *Quantized* has {exact.text(2, '%')} (n={exact.n}), "
-        f"{exact.mean - shorter.quantized:.2f} points more than after the usual training. With {MEAN:g} bits on "
-        f"average, nothing trained, it lies {below.text()} points below"
+        f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}), {exact.mean - shorter.quantized:.2f} more. "
+        f"With {MEAN:g} bits on average, nothing trained for the ADCs, it lies {below.text()} points below"
     )
     ways = [way for way in cheapest_ways(longer) if way.method == quantized]
     if not ways:
