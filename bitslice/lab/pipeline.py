@@ -55,3 +55,8 @@ def batches(
         if augmentation is Augmentation.CROP_FLIP:
             pixels = crop_flip(pixels, corners[:, span], mirrored[span])
         yield pixels, images.labels[order[span]]
+
+
+def as_trained(images: Images, augmentation: Augmentation, seed: int) -> tuple[Tensor, Tensor]:
+    """All of ``images`` at once as an epoch of training shows them, in random order: pixels (uint8) and labels."""
+    return next(batches(images, len(images), augmentation, torch.Generator().manual_seed(seed)))

@@ -3,14 +3,13 @@
 import importlib
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from bitslice.errors import BitsliceError
 from bitslice.lab import records
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.evaluation import network_input
-from bitslice.lab.pipeline import batches
+from bitslice.lab.pipeline import as_trained
 
 
 def network_and_images(name: str, limit: int | None = None) -> tuple[nn.Module, Tensor, Tensor]:
@@ -53,5 +52,5 @@ def training_images(name: str, limit: int, last: bool = False) -> tuple[Tensor, 
     config = records.read(Path(name)).config
     images = DATA_SETS[config.data](True)
     images = images.last(limit) if last else images.first(limit)
-    pixels, labels = next(batches(images, limit, config.augmentation, torch.Generator().manual_seed(0)))
+    pixels, labels = as_trained(images, config.augmentation, 0)
     return network_input(pixels, images, config.input_scaling), labels

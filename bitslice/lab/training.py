@@ -178,8 +178,7 @@ class Run:
 
     def recalibrate(self, model: nn.Module, images: Images, stage: Stage) -> None:
         """Estimate batch normalization again on what the crossbars give for ``images``, as training shows them."""
-        generator = torch.Generator().manual_seed(self.config.seed)
-        pixels, _ = next(pipeline.batches(images, len(images), self.config.augmentation, generator))
+        pixels, _ = pipeline.as_trained(images, self.config.augmentation, self.config.seed)
         x = network_input(pixels, images, self.config.input_scaling)
         crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
         deployed = deploy(model.eval(), map_network(model, x[: self.config.adc_images], crossbar), self.adcs)
