@@ -228,6 +228,18 @@ def test_the_network_is_left_as_it_was_even_after_an_error() -> None:
     assert torch.equal(model(x), plain)
 
 
+@pytest.mark.parametrize("gradient", AdcGradient, ids=str)
+def test_every_layer_has_its_own_adcs(gradient: AdcGradient) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(7, 40)
+    model = nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 4))
+    quantize(model)(x)
+    bits = LayerAdcs({"0": CLAIMED, "2": 5})
+    expected = deploy(model.eval(), map_network(model, x), bits)(x)
+    with through_adcs(model, bits, gradient=gradient):
+        assert torch.equal(model(x), expected)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("gradient", AdcGradient, ids=str)
 def test_a_batch_without_an_image_gives_none(layer: str, gradient: AdcGradient) -> None:

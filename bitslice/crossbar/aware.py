@@ -244,24 +244,19 @@ def through_adcs(
         raise BitsliceError("the share that an array lets through needs signed inputs in two phases, not by offset")
 
     def convert(
-        tensor: QuantizedTensor,
-        converters: tuple[Adc, ...],
-        module: nn.Module,
-        inputs: Any,
-        others: Any,
-        output: Tensor,
+        tensor: QuantizedTensor, adcs: tuple[Adc, ...], _: Any, inputs: Any, named: Any, output: Tensor
     ) -> Tensor:
         with torch.autocast(output.device.type, enabled=False):
             if gradient is not AdcGradient.STRAIGHT_THROUGH and output.numel():
-                return _product(tensor, input_of(inputs, others), crossbar, own, gradient)
-            x = input_of(inputs, others).detach().float()
+                return _product(tensor, input_of(inputs, named), crossbar, adcs, gradient)
+            x = input_of(inputs, named).detach().float()
             mapped = observed(map_layer(tensor, crossbar), [x])
-            given = CrossbarLayer(tensor.layer, mapped, own).product(x)
+            given = CrossbarLayer(tensor.layer, mapped, adcs).product(x)
             return cast(Tensor, _StraightThrough.apply(output.float(), given))  # type: ignore[no-untyped-call]
 
     hooks = {}
     for tensor in stored_weights(model, crossbar):
-        own = adcs_of(layer_name(tensor), adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
-        hooks[tensor.layer] = partial(convert, tensor, own)
+        converters = adcs_of(layer_name(tensor), adc_bits, tensor.quantizer.bits // crossbar.cell_bits)
+        hooks[tensor.layer] = partial(convert, tensor, converters)
     with hooked(hooks):
         yield
