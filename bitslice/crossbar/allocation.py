@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitslice.calibration import call, modes_kept
 from bitslice.crossbar.adc import Adc, LayerAdcs, adcs
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.levels import SliceProducts
 from bitslice.crossbar.mapped_layer import MappedLayer
-from bitslice.crossbar.mapping import layer_name, map_layer, observed, observed_inputs, stored_weights
+from bitslice.crossbar.mapping import layer_name, map_layer, observed, run_layers, stored_weights
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
+from bitslice.quantizer import QuantizedTensor
 
 
 @dataclass
@@ -84,23 +84,25 @@ def allocate_adcs(
         if not mean >= 1:
             raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {mean:g}")
     crossbar = crossbar or Crossbar()
-    with (
-        modes_kept(model),
-        torch.autocast(next(model.parameters()).device.type, enabled=False),
-        observed_inputs(model) as seen,
-    ):
-        model.eval()
-        call(model, images)
+    called: dict[str, MappedLayer] = {}
+    errors: dict[str, list[list[float]]] = {}
+
+    def measure(tensor: QuantizedTensor, x: Tensor) -> None:
+        name = layer_name(tensor)
+        if x.numel():
+            mapped = called[name] = observed(called.get(name) or map_layer(tensor, crossbar), [x])
+            if name not in errors:  # of a layer that is called several times, the first call shows them
+                errors[name] = slice_errors(mapped, x)
+
+    tensors = stored_weights(model, crossbar)
+    run_layers(model, images, tensors, measure)
     slices: dict[str, list[_Slice]] = {}
-    for tensor in stored_weights(model, crossbar):
-        name, mapped = layer_name(tensor), map_layer(tensor, crossbar)
-        calls = [x.float() for x in seen.get(name, []) if x.numel()]
-        if calls:  # of a layer that is called several times, the first call shows its errors
-            mapped = observed(mapped, calls)
-            pairs = zip(slice_errors(mapped, calls[0]), mapped.conversions_of_used().tolist(), strict=True)
-            slices[name] = [_Slice(len(errors), count, errors) for errors, count in pairs]
+    for name, tensor in ((layer_name(tensor), tensor) for tensor in tensors):
+        if name in called:
+            pairs = zip(errors[name], called[name].conversions_of_used().tolist(), strict=True)
+            slices[name] = [_Slice(len(own), count, own) for own, count in pairs]
         else:  # one that has no inputs, as an auxiliary head, stays lossless
-            bounds = mapped.bounds.amax(dim=(0, 1, 2, 4)).tolist()
+            bounds = map_layer(tensor, crossbar).bounds.amax(dim=(0, 1, 2, 4)).tolist()
             slices[name] = [_Slice(max(1, bound.bit_length()), 0, []) for bound in bounds]
     every = [each for own in slices.values() for each in own if each.errors]
     if not every:

@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bitslice.calibration import call, modes_kept
 from bitslice.crossbar.adc import Adc, AdcBits, LayerAdcs, adcs, adcs_of
 from bitslice.crossbar.division import cells_on
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.mapped_layer import MappedLayer
-from bitslice.crossbar.mapping import hooked, input_of, layer_name, map_layer, observed, stored_weights
+from bitslice.crossbar.mapping import layer_name, map_layer, observed, run_layers, stored_weights
 from bitslice.crossbar.network import CrossbarLayer
 from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
@@ -142,20 +140,13 @@ def calibrate_adcs(
     asked = {layer_name(t): adcs_of(layer_name(t), adc_bits, t.quantizer.bits // crossbar.cell_bits) for t in tensors}
     found: dict[str, tuple[Adc, ...]] = {}
 
-    def convert(tensor: QuantizedTensor, module: nn.Module, inputs: Any, others: Any, output: Tensor) -> Tensor:
-        x, name = input_of(inputs, others).float(), layer_name(tensor)
-        mapped = observed(map_layer(tensor, crossbar), [x])
+    def convert(tensor: QuantizedTensor, x: Tensor) -> Tensor:
+        name, mapped = layer_name(tensor), observed(map_layer(tensor, crossbar), [x])
         if name not in found and x.numel():
             found[name] = best(mapped, asked[name], x)
         return CrossbarLayer(tensor.layer, mapped, found.get(name, asked[name])).product(x)
 
-    with (
-        modes_kept(model),
-        torch.autocast(next(model.parameters()).device.type, enabled=False),
-        hooked({tensor.layer: partial(convert, tensor) for tensor in tensors}),
-    ):
-        model.eval()
-        call(model, images)
+    run_layers(model, images, tensors, convert)
     if not found:
         raise BitsliceError("the levels of ADCs are found on at least one image")
     return LayerAdcs(asked | found)

@@ -5,7 +5,7 @@ Per slice and sign the matrix is cut into arrays of R x C cells. No array is sha
 added in the digital domain. A layer that is used several times has one set of arrays.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bitslice.calibration import call
+from bitslice.calibration import call, modes_kept
 from bitslice.crossbar.exact import Exact
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.layout import as_convolution, layout_of
@@ -66,6 +66,18 @@ def observed_inputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
 def input_of(inputs: tuple[Tensor, ...], others: dict[str, Tensor]) -> Tensor:
     """A layer's input, by whatever name it was given."""
     return inputs[0] if inputs else others["input"]
+
+
+def run_layers(model: nn.Module, images: Any, tensors: Iterable[QuantizedTensor], hook: Callable[..., Any]) -> None:
+    """Run ``model`` in evaluation mode; ``hook`` gets every layer's tensor and input, and may give another output."""
+
+    def called(tensor: QuantizedTensor, _: nn.Module, inputs: Any, named: Any, output: Any) -> Any:
+        return hook(tensor, input_of(inputs, named).float())
+
+    exact = torch.autocast(next(model.parameters()).device.type, enabled=False)
+    with modes_kept(model), exact, hooked({tensor.layer: partial(called, tensor) for tensor in tensors}):
+        model.eval()
+        call(model, images)
 
 
 @torch.no_grad()
