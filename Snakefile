@@ -19,7 +19,7 @@ PROFILE = config.get("profile", "quick")
 SWEEP = sweep.read(Path(config["sweep"])) if "sweep" in config else None
 FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
-# What jobs ask for is measured: every released run and report was made on one thread, which small networks are fastest
+# What jobs ask for is measured: released runs and reports were made on one thread (the long ones on two), which small networks are fastest
 # on and jobs side by side use a machine best with; the longest run took 92 minutes and 2 GB, the longest report 41 minutes
 # and 1.5 GB, a notebook 1.7 GB. Other thread counts would round differently.
 METHODS = [method for method in Method if method is not Method.FLOAT and not method.columns]  # of the paper, and ours
@@ -104,8 +104,8 @@ def simulation(wildcards):
 def simulated(kind):
     """Which released runs are simulated so, as experiment/name.
 
-    Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings;
-    levels after the long schedule too; what cells may lack for networks on MNIST that were fine-tuned at default
+    Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings,
+    after the long schedule levels alone; what cells may lack for networks on MNIST that were fine-tuned at default
     settings, of three seeds, and for these after they were trained through ADCs.
     """
     for run in records.read_all():
@@ -114,7 +114,7 @@ def simulated(kind):
         long = run.path.stem == f"{config.method.value}-long-s{config.seed}"
         order = adapt.row_order if adapt else RowOrder.CONSECUTIVE
         if kind == "report":
-            wanted = order is RowOrder.CONSECUTIVE
+            wanted = order is RowOrder.CONSECUTIVE and not long
         elif kind == "tolerance":
             wanted = config.experiment == "mnist" and config.method.finetunes and config.seed < 3
             wanted = wanted and (default or adaptation(config) == PLAIN)

@@ -251,13 +251,12 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     of_mean = allocated(
         DENSE, 99, {2.5: ((3, 2, 2, 1), (2, 2, 1, 1), 97.8, 98.75), 1.5: ((1,) * 4, (2,) * 4, 97, 98.9)}
     )
-    for kind, found in {"report": of_mean, "levels": of_mean}.items():
-        place = tmp_path / kind / "cifar10-resnet20" / path.name
-        place.parent.mkdir(parents=True)
-        place.write_text(json.dumps(replace(found, network=str(path)).to_dict()))
+    place = tmp_path / "levels" / "cifar10-resnet20" / path.name
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(replace(of_mean, network=str(path)).to_dict()))
     longer = analysis.trained_longer([START, run], tmp_path)
     assert {e: {kind: list(own) for kind, own in each.reports.items()} for e, each in longer.items()} == {
-        "cifar10-resnet20": {"report": ["quantized"], "levels": ["quantized"]}
+        "cifar10-resnet20": {"levels": ["quantized"]}
     }
     text = analysis.longer_finding("R", TRIED, longer["cifar10-resnet20"])
     assert text == (

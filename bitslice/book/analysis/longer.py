@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bitslice.book.analysis.fronts import WHOLE, cheapest_ways
+from bitslice.book.analysis.fronts import cheapest_ways
 from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import simulated
@@ -14,19 +14,17 @@ from bitslice.lab.words import Method, Profile
 
 
 def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
-    """What was tried with networks of the ``long`` profile, by experiment; those without a plain report are left out.
+    """What was tried with networks of the ``long`` profile, by experiment: their ADCs' levels were found.
 
     Args:
         records: runs of any profile.
-        folder: of reports on them, as ``<kind>/<experiment>/<run>.json``.
+        folder: of reports on them, as ``levels/<experiment>/<run>.json``.
     """
     runs = [run for run in records if run.config.profile is Profile.LONG and run.config.adapt is None]
-    found: dict[str, dict[str, dict[str, list[Report]]]] = {}
-    for kind in WHOLE:
-        for run, report in simulated(runs, folder / kind):
-            kinds = found.setdefault(run.config.experiment, {})
-            kinds.setdefault(kind, {}).setdefault(run.config.method.value, []).append(report)
-    return {experiment: Tried(kinds, {}) for experiment, kinds in found.items() if "report" in kinds}
+    found: dict[str, dict[str, list[Report]]] = {}
+    for run, report in simulated(runs, folder / "levels"):
+        found.setdefault(run.config.experiment, {}).setdefault(run.config.method.value, []).append(report)
+    return {experiment: Tried({"levels": methods}, {}) for experiment, methods in found.items()}
 
 
 def schedule_finding(shorter: Sequence[Record], longer: Sequence[Record]) -> str | None:
@@ -64,7 +62,7 @@ def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
     below = allocated_below(longer).get(quantized)
     if below is None:
         return None
-    exact = Spread(tuple(report.digital_accuracy for report in longer.reports["report"][quantized]))
+    exact = Spread(tuple(report.digital_accuracy for report in longer.plain[quantized]))
     text = (
         f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}), {exact.mean - shorter.quantized:.2f} more. "
         f"With {MEAN:g} bits on average, nothing trained for the ADCs, it lies {below.text()} points below"

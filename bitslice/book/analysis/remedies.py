@@ -66,7 +66,7 @@ def _standing(method: str, how: str, below: Spread) -> str:
 
 def allocated_below(tried: Tried) -> dict[str, Spread]:
     """By method, points below the quantized network of its seed with as many bits on average as in the claimed ADCs."""
-    exact = tried.reports["report"].get(Method.QUANTIZED.value, [])
+    exact = tried.plain.get(Method.QUANTIZED.value, [])
     quantized = {seed_of(report): report.digital_accuracy for report in exact}
     found: dict[str, list[float]] = {}
     for method, reports in tried.reports.get("levels", {}).items():

@@ -57,10 +57,14 @@ class Tried:
     paths: Sequence[Path] = ()
 
     @property
+    def plain(self) -> Mapping[str, Sequence[Report]]:
+        """Reports by method whose networks are as trained: those of the first kind there is."""
+        return next(iter(self.reports.values()))
+
+    @property
     def quantized(self) -> float:
         """Percent that the quantized network has without ADCs, on average, by which others are measured."""
-        reports = self.reports["report"][Method.QUANTIZED.value]
-        return Spread(tuple(report.digital_accuracy for report in reports)).mean
+        return Spread(tuple(report.digital_accuracy for report in self.plain[Method.QUANTIZED.value])).mean
 
 
 def tried(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
