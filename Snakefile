@@ -19,9 +19,9 @@ PROFILE = config.get("profile", "quick")
 SWEEP = sweep.read(Path(config["sweep"])) if "sweep" in config else None
 FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
-# What jobs ask for is measured: released runs and reports were made on one thread (the long ones on two), which small networks are fastest
-# on and jobs side by side use a machine best with; the longest run took 92 minutes and 2 GB, the longest report 41 minutes
-# and 1.5 GB, a notebook 1.7 GB. Other thread counts would round differently.
+# What jobs ask for is measured: released runs and reports were made on one thread (the long ones on two), which small
+# networks are fastest on and jobs side by side use a machine best with; but for the long ones the longest run took 92
+# minutes and 2 GB, the longest report 41 minutes and 1.5 GB, a notebook 1.7 GB. Other thread counts round differently.
 METHODS = [method for method in Method if method is not Method.FLOAT and not method.columns]  # of the paper, and ours
 TRAINING = closure("import bitslice.lab.training")
 CROSSBAR = closure("import bitslice.lab.report, bitslice.lab.subjects, bitslice.lab.tolerance")
