@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import warnings
+from collections import UserDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -755,6 +756,14 @@ class TestWhatWasMappedIsStillThere:
         alone = bitslice.quantize(copy.deepcopy(layers[:1]))
         bitslice.quantize(layers)
         assert torch.equal(bitslice.BitSliceL1(layers)(), bitslice.BitSliceL1(alone)())
+
+
+def test_inputs_by_name_are_counted_whatever_mapping_holds_them() -> None:
+    x = rand(8, 40)
+    model = ready(nn.Sequential(nn.Linear(40, 30)), x)
+    expected = crossbar.map_network(model, {"input": x})
+    found = crossbar.map_network(model, UserDict(input=x))
+    assert [(m.inputs, m.vectors) for m in found] == [(m.inputs, m.vectors) for m in expected] == [(40, 1)]
 
 
 class TestAdcsByLayer:

@@ -260,16 +260,20 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     }
     text = analysis.longer_finding("R", TRIED, longer["cifar10-resnet20"])
     assert text == (
-        "R: *Quantized* has 98.00% then (n=1), 0.00 more. With 2.5 bits on average, nothing trained for the ADCs, it "
-        "lies 0.20 points below; the cheapest ADCs that keep its accuracy within 0.5 points (resolutions allocated) "
-        "save 4.9x of the comparisons of 8 bits and 3.8x of those of its own lossless ADCs, empty columns left out."
+        "R: *Quantized* has 98.00% then (n=1), 0.00 more at equal seeds. With 2.5 bits on average, nothing trained for "
+        "the ADCs, it lies 0.20 points below; the cheapest ADCs that keep its accuracy within 0.5 points (resolutions "
+        "allocated) save 4.9x of the comparisons of 8 bits and 3.8x of those of its own lossless ADCs, "
+        "empty columns left out."
     )
     assert analysis.longer_finding("R", TRIED, TRIED) is None
     short = replace(START, config=EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED), final={"accuracy": 95.5})
     assert analysis.schedule_finding([short], [run]) == (
-        "Trained for 96 epochs, not 24, *Quantized* has 96.00% (n=1), 0.50 points more."
+        "Trained for 96 epochs, not 24, *Quantized* has 96.00% (n=1), 0.50 points more at equal seeds."
     )
     assert analysis.schedule_finding([short], []) is None
+    other = replace(short, config=EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED, seed=1), final={"accuracy": 90})
+    assert analysis.schedule_finding([other], [run]) is None
+    assert "0.50 points more" in (analysis.schedule_finding([short, other], [run]) or "")
 
 
 def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:

@@ -103,7 +103,7 @@ def map_network(
             else than its weight says, as a subclass with a forward pass of its own.
     """
     crossbar = crossbar or Crossbar()
-    arguments = images.values() if isinstance(images, dict) else [images] if isinstance(images, Tensor) else images
+    arguments = images.values() if isinstance(images, Mapping) else [images] if isinstance(images, Tensor) else images
     count = len(next(iter(arguments)))
     if not count:
         raise BitsliceError("mapping needs at least one image")

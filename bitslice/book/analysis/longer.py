@@ -6,7 +6,8 @@ from pathlib import Path
 from bitslice.book.analysis.fronts import cheapest_ways
 from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
 from bitslice.book.analysis.seeds import Spread, spread
-from bitslice.book.analysis.simulated import simulated
+from bitslice.book.analysis.selection import paired
+from bitslice.book.analysis.simulated import seed_of, simulated
 from bitslice.book.analysis.tried import Tried, inside
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report
@@ -35,15 +36,17 @@ def schedule_finding(shorter: Sequence[Record], longer: Sequence[Record]) -> str
         longer: the same at a longer one.
 
     Returns:
-        None where there is none of either.
+        None where no seed has both.
     """
-    if not shorter or not longer:
+    pairs = paired(longer, shorter)
+    if not pairs:
         return None
-    few, many = (spread(runs, lambda run: run.accuracy) for runs in (shorter, longer))
-    epochs = [runs[0].config.pretrain.epochs for runs in (longer, shorter)]
+    many = spread(longer, lambda run: run.accuracy)
+    more = Spread(tuple(long.accuracy - short.accuracy for long, short in pairs))
+    epochs = [run.config.pretrain.epochs for run in pairs[0]]
     return (
         f"Trained for {epochs[0]} epochs, not {epochs[1]}, *{shorter[0].config.method.title}* has {many.text(2, '%')} "
-        f"(n={many.n}), {many.mean - few.mean:.2f} points more."
+        f"(n={many.n}), {more.text()} points more at equal seeds."
     )
 
 
@@ -62,9 +65,13 @@ def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
     below = allocated_below(longer).get(quantized)
     if below is None:
         return None
-    exact = Spread(tuple(report.digital_accuracy for report in longer.plain[quantized]))
+    before = {seed_of(report): report.digital_accuracy for report in shorter.plain[quantized]}
+    reports = longer.plain[quantized]
+    exact = Spread(tuple(report.digital_accuracy for report in reports))
+    more = [report.digital_accuracy - before[seed_of(report)] for report in reports if seed_of(report) in before]
+    gained = f", {Spread(tuple(more)).text()} more at equal seeds" if more else ""
     text = (
-        f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}), {exact.mean - shorter.quantized:.2f} more. "
+        f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}){gained}. "
         f"With {MEAN:g} bits on average, nothing trained for the ADCs, it lies {below.text()} points below"
     )
     ways = [way for way in cheapest_ways(longer) if way.method == quantized]
