@@ -71,7 +71,7 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
 STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
 FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1", "2,2,2,1"))
-FOUND += " --adc-mean 4,3,2.5,2,1.75,1.5,1.25,1 --judge 2000"
+FOUND += " --adc-mean 3,2.5,2.25,2,1.75,1.5,1.25,1 --judge 2000"
 SIMULATIONS = {
     "report": "report",
     "spread": "report --row-order spread",

@@ -38,9 +38,7 @@ def load_arrays(path: Path) -> Arrays:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-            file.seek(
-                -12, os.SEEK_END
-            )  # a damaged entry can hide those behind it from zipfile, but not from this count
+            file.seek(-12, os.SEEK_END)  # a damaged entry can hide others from zipfile, but not from this count
             if int.from_bytes(file.read(2), "little") != len(arrays):
                 raise ValueError("arrays are missing")
             return arrays

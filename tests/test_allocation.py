@@ -20,7 +20,7 @@ from bitslice.crossbar import (
     map_codes,
     map_network,
 )
-from bitslice.crossbar.allocation import slice_errors
+from bitslice.crossbar.allocation import sensitivities, slice_errors
 from bitslice.crossbar.levels import candidates
 from bitslice.crossbar.mapping import observed_inputs
 from bitslice.errors import BitsliceError
@@ -29,31 +29,43 @@ from bitslice.quantizer import quantized_tensors
 ROWS = Crossbar(rows=8, row_order=RowOrder.SPREAD)
 
 
-def brute(mapped: MappedLayer, k: int, bits: int, x: Tensor) -> float:
+def brute(mapped: MappedLayer, k: int, bits: int, x: Tensor, weight: Tensor) -> float:
     """Least error of one slice, every candidate simulated, the other slices ideal."""
     ideal = [Adc(None)] * mapped.slices
     exact = Simulation(mapped, tuple(ideal)).product(x).double()
     tried = candidates(bits, int(mapped.bounds[:, :, :, k].max()))
     products = (Simulation(mapped, (*ideal[:k], adc, *ideal[k + 1 :])).product(x) for adc in tried)
-    return min(float((product - exact).square().sum() / exact.square().sum()) for product in products)
+    return min(float((weight * (product - exact).square()).sum()) for product in products)
 
 
 def test_errors_are_those_of_the_best_candidate_up_to_the_resolution_that_is_lossless() -> None:
     torch.manual_seed(0)
     mapped = map_codes(torch.randint(-15, 16, (3, 8)), 4, 4, signed=True, step=0.5, crossbar=Crossbar(rows=4))
-    x = torch.randint(-15, 16, (20, 8)).float()
-    for k, found in enumerate(slice_errors(mapped, x)):
+    x, weight = torch.randint(-15, 16, (20, 8)).float(), torch.rand(20, 3)
+    for k, found in enumerate(slice_errors(mapped, x, weight)):
         lossless = int(mapped.bounds[:, :, :, k].max()).bit_length()
-        assert found == pytest.approx([brute(mapped, k, bits, x) for bits in range(1, lossless + 1)])
+        assert found == pytest.approx([brute(mapped, k, bits, x, weight) for bits in range(1, lossless + 1)])
         assert (len(found), found[-1]) == (lossless, 0)
         assert found[0] > found[1] > 0
 
 
-def test_a_slice_without_a_set_cell_and_one_that_nothing_drives_spoil_nothing() -> None:
+def test_a_slice_without_a_set_cell_and_one_that_nothing_drives_or_feels_spoil_nothing() -> None:
     mapped = map_codes(torch.tensor([[3, 2]]), signed=False)  # B0 alone
-    x = torch.tensor([[5.0, 7.0]])
-    assert slice_errors(mapped, x)[1:] == [[0.0]] * 3
-    assert slice_errors(mapped, torch.zeros(1, 2)) == [[0.0] * 3, *[[0.0]] * 3]  # sums to 5 at most
+    x, felt = torch.tensor([[5.0, 7.0]]), torch.ones(1, 1)
+    assert slice_errors(mapped, x, felt)[1:] == [[0.0]] * 3
+    assert slice_errors(mapped, torch.zeros(1, 2), felt) == [[0.0] * 3, *[[0.0]] * 3]  # sums to 5 at most
+    assert slice_errors(mapped, x, 0 * felt) == [[0.0] * 3, *[[0.0]] * 3]
+
+
+def test_sensitivities_are_sums_of_squared_derivatives() -> None:
+    x = torch.tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    unused = torch.ones(2, requires_grad=True)
+    felt = sensitivities({"scores": [x @ torch.tensor([[2.0], [0.0], [-5.0]])], "loss": None}, [x, unused])
+    assert [each.tolist() for each in felt] == [[[4.0, 0.0, 25.0]], [0.0, 0.0]]  # of one output, to the digit
+    torch.manual_seed(0)
+    many, matrix = torch.ones(4000, 3, requires_grad=True), torch.rand(3, 8)
+    [felt] = sensitivities((many @ matrix, many @ matrix), [many])  # every output has signs of its own
+    assert torch.allclose(felt.mean(0), 2 * matrix.square().sum(1), rtol=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +102,15 @@ def test_every_step_takes_the_bit_that_costs_least_for_what_it_saves(network: tu
     model, images = network
     mapped = {layer.name: layer for layer in map_network(model, images, ROWS)}
     conversions = used(model, images, ROWS)
-    with observed_inputs(model) as seen, torch.no_grad():
-        model(images)
-    spoiled = {(n, k): errors for n, m in mapped.items() for k, errors in enumerate(slice_errors(m, seen[n][0]))}
+    with observed_inputs(model) as seen:
+        hidden = model[0](images)
+        scores = model[1:](hidden)
+    felt = dict(zip(mapped, sensitivities(scores, [hidden, scores]), strict=True))
+    spoiled = {
+        (name, k): errors
+        for name, layer in mapped.items()
+        for k, errors in enumerate(slice_errors(layer, seen[name][0].detach(), felt[name]))
+    }
     asked = [3.5, 2.25, 1.5]
     bits = {name: list(own) for name, own in lossless(model, images, ROWS).items()}
     for most, found in zip(asked, allocate_adcs(model, images, asked, ROWS), strict=True):
@@ -186,6 +204,41 @@ def test_a_layer_that_is_never_called_stays_lossless_and_can_be_deployed(twice: 
 
 def codes(model: nn.Module, layer: str) -> Tensor:
     return next(tensor.codes() for tensor in quantized_tensors(model) if tensor.name == f"{layer}.weight")
+
+
+class Branches(nn.Module):
+    """Two equal layers, of which the outputs feel the first most; and one that nobody hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loud, self.quiet, self.mute = (nn.Linear(64, 8) for _ in range(3))
+        for layer in (self.quiet, self.mute):
+            layer.load_state_dict(self.loud.state_dict())
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        self.mute(x)
+        return {"scores": self.loud(x) + self.quiet(x) / 16}
+
+
+def test_layers_have_the_bits_that_the_outputs_feel() -> None:
+    torch.manual_seed(0)
+    model, x = quantize(Branches()), torch.rand(16, 64)
+    calibrate(model, x)
+    (found,) = allocate_adcs(model, x, [3.0])
+    assert sum(found.of("loud")) >= sum(found.of("quiet")) + 4  # bits of error, which halves with each
+    assert found.of("mute") == (1, 1, 1, 1)
+
+
+class Decides(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).argmax(1)
+
+
+def test_outputs_without_a_gradient_are_one_line() -> None:
+    model, x = quantize(Decides(nn.Linear(4, 3))), torch.rand(2, 4)
+    calibrate(model, x)
+    with pytest.raises(BitsliceError, match=r"^ADCs are allocated by gradients, and the network's outputs have none$"):
+        allocate_adcs(model, x, [2.0])
 
 
 @pytest.mark.parametrize("few", [0.999, 0.0, -1.0, float("nan")])

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from bitslice import native
 from bitslice.crossbar.drive import whole_numbers
-from bitslice.crossbar.simulation import add_multiple
 from bitslice.fixed_point import FixedPoint, Rounding, fake_quantize, power_of_two_step
 from bitslice.native import VARIABLE, Level, elementwise, levels, library
 from bitslice.regularizers import _SliceSum
@@ -107,13 +106,6 @@ def test_words_of_a_layer_on_crossbars(compared: Callable[..., None], count: int
     compared(words)
 
 
-@pytest.mark.parametrize("shape", [(0,), (7,), (3, 5, 101, 103)])
-def test_sums_of_a_layer_on_crossbars(compared: Callable[..., None], shape: tuple[int, ...]) -> None:
-    sums = torch.randint(1 - 2**24, 2**24, shape, generator=torch.Generator().manual_seed(0), dtype=torch.int32)
-    start = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    compared(lambda: [add_multiple(start.clone(), sums, torch.tensor(2.0**-12))])
-
-
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_results_do_not_depend_on_threads(compared: Callable[..., None], threads: int) -> None:
     before = torch.get_num_threads()
@@ -123,7 +115,6 @@ def test_results_do_not_depend_on_threads(compared: Callable[..., None], threads
         test_quantizer(compared, "random bfloat16", 8)
         test_bit_slice_l1(compared, "random", 8, 2)
         test_words_of_a_layer_on_crossbars(compared, 100_003, -1)
-        test_sums_of_a_layer_on_crossbars(compared, (3, 5, 101, 103))
     finally:
         torch.set_num_threads(before)
 

@@ -35,20 +35,12 @@ class Design:
 
     @property
     def walden(self) -> float:
-        """Walden's figure of merit in J a conversion step, every bit taken as effective.
-
-        >>> f"{1e15 * ISAAC.walden:.2f} fJ"
-        '6.51 fJ'
-        """
+        """Walden's figure of merit in J a conversion step, every bit taken as effective."""
         return self.energy / 2.0**self.bits
 
     @property
     def schreier(self) -> float:
-        """Schreier's figure of merit in dB, every bit taken as effective.
-
-        >>> f"{ISAAC.schreier:.1f} dB"
-        '164.7 dB'
-        """
+        """Schreier's figure of merit in dB, every bit taken as effective."""
         return 6.02 * self.bits + 1.76 + 10 * math.log10(self.sample_rate / 2 / self.power)
 
 

@@ -87,8 +87,7 @@ def network_cost(
     Args:
         loads: one a layer.
         bits: ADC resolution per slice, B0 first; or that of each layer, by its name. A slice of 0 bits holds no set
-            cell: it has no ADC, costs nothing
-            and is never waited for.
+            cell: it has no ADC, costs nothing and is never waited for.
         adc: cost model.
 
     >>> from bitslice.costs.designs import ISAAC, anchored

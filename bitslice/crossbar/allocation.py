@@ -1,20 +1,22 @@
 """How many bits every ADC should have, layer by layer and slice by slice, as a few training images show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bitslice.crossbar.adc import Adc, LayerAdcs, adcs
+from bitslice.crossbar.adc import Adc, LayerAdcs
 from bitslice.crossbar.geometry import Crossbar
 from bitslice.crossbar.levels import SliceProducts
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.mapping import layer_name, map_layer, observed, run_layers, stored_weights
-from bitslice.crossbar.simulation import Simulation
 from bitslice.errors import BitsliceError
 from bitslice.quantizer import QuantizedTensor
+
+SIGNS = 4
+"""Random signs of a network's outputs under which it is differentiated."""
 
 
 @dataclass
@@ -31,26 +33,60 @@ class _Slice:
         return (self.errors[self.bits - 2] - self.errors[self.bits - 1]) / max(1, self.conversions)
 
 
-def slice_errors(mapped: MappedLayer, x: Tensor) -> list[list[float]]:
-    """What ADCs of 1, 2, ... bits on one slice spoil, each with the best of its levels: the sum of squared errors of
-    the layer's product, by that of its squares. The last is the resolution that no input exceeds: it spoils nothing.
+def slice_errors(mapped: MappedLayer, x: Tensor, weight: Tensor) -> list[list[float]]:
+    """What ADCs of 1, 2, ... bits on one slice spoil, each with the best of its levels: the weighted sum of squared
+    errors of the layer's product. The last is the resolution that no input exceeds: it spoils nothing.
 
     Args:
         mapped: the layer.
         x: the layer's quantized inputs.
+        weight: of every element of the product's squared error, in the product's shape.
 
     Returns:
         Of every slice, B0 first.
     """
-    whole = Simulation(mapped, adcs(None, mapped.slices)).product(x).double().square().sum().item()
+    scale = weight.flatten().double().sqrt()
 
     def spoiled(k: int, bits: int) -> float:
         candidates = SliceProducts(mapped, k, Adc(bits))
-        least = (candidates.errors @ candidates.products(x)).square().sum(1).min().item()
-        return least / whole if whole else 0.0
+        return (candidates.errors @ (candidates.products(x) * scale)).square().sum(1).min().item()
 
     largest = mapped.bounds.amax(dim=(0, 1, 2, 4)).tolist()
     return [[*(spoiled(k, bits) for bits in range(1, most.bit_length())), 0.0] for k, most in enumerate(largest)]
+
+
+def tensors_in(outputs: Any) -> list[Tensor]:
+    """The tensors that a network gives: one, or those in sequences and mappings."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    parts = outputs.values() if isinstance(outputs, Mapping) else outputs if isinstance(outputs, list | tuple) else ()
+    return [tensor for part in parts for tensor in tensors_in(part)]
+
+
+def sensitivities(outputs: Any, at: Sequence[Tensor]) -> list[Tensor]:
+    """How much an error at each element of ``at`` changes the outputs: the sum of their squared derivatives.
+
+    Estimated from derivatives of sums with random signs, whose products vanish on average (Hutchinson's estimator of
+    the diagonal).
+
+    Args:
+        outputs: what a network gives.
+        at: tensors that they are computed from.
+
+    Raises:
+        BitsliceError: if no output has a gradient.
+    """
+    found = [output for output in tensors_in(outputs) if output.requires_grad]
+    if not found:
+        raise BitsliceError("ADCs are allocated by gradients, and the network's outputs have none")
+    random = torch.Generator().manual_seed(0)
+    squares = [torch.zeros_like(each) for each in at]
+    for _ in range(SIGNS):
+        signs = [torch.randint(2, each.shape, generator=random).to(each).mul_(2).sub_(1) for each in found]
+        gradients = torch.autograd.grad(found, at, signs, retain_graph=True, allow_unused=True)
+        for square, gradient in zip(squares, gradients, strict=True):
+            square += 0 if gradient is None else gradient.square() / SIGNS
+    return squares
 
 
 @torch.no_grad()
@@ -60,9 +96,10 @@ def allocate_adcs(
     """ADC resolutions by layer and slice that need so many bits on average, over all conversions of an image.
 
     A greedy search from lossless ADCs down: again and again the one loses a bit that adds the least error for the
-    comparisons it saves. A slice's error is that of its layer's product under the best levels, relative to the product,
-    on the exact network's inputs; errors of slices and layers are taken to add up. Columns without a set cell are not
-    converted. Levels are then :func:`bitslice.crossbar.calibrate_adcs`'s to find.
+    comparisons it saves. A slice's error is that of its layer's product under the best levels, on the exact network's
+    inputs, weighted by what it does to the network's outputs, to first order (:func:`sensitivities`); errors are taken
+    to add up. Columns without a set cell are not converted. Levels are then
+    :func:`bitslice.crossbar.calibrate_adcs`'s to find.
 
     Args:
         model: a quantized network, in either mode.
@@ -71,7 +108,8 @@ def allocate_adcs(
         crossbar: geometry; None: the defaults.
 
     Raises:
-        BitsliceError: as :func:`bitslice.crossbar.map_network`; for fewer than 1 bit; if there is no image.
+        BitsliceError: as :func:`bitslice.crossbar.map_network`; for fewer than 1 bit; if there is no image; if the
+            outputs have no gradient.
 
     >>> from bitslice import quantize
     >>> model = nn.Linear(64, 8)
@@ -85,28 +123,33 @@ def allocate_adcs(
             raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {mean:g}")
     crossbar = crossbar or Crossbar()
     called: dict[str, MappedLayer] = {}
-    errors: dict[str, list[list[float]]] = {}
+    first: dict[str, tuple[Tensor, Tensor]] = {}  # of a layer called several times: its input, and zeros added to it
 
-    def measure(tensor: QuantizedTensor, x: Tensor) -> None:
+    def probe(tensor: QuantizedTensor, x: Tensor, output: Tensor) -> Tensor | None:
         name = layer_name(tensor)
         if x.numel():
-            mapped = called[name] = observed(called.get(name) or map_layer(tensor, crossbar), [x])
-            if name not in errors:  # of a layer that is called several times, the first call shows them
-                errors[name] = slice_errors(mapped, x)
+            called[name] = observed(called.get(name) or map_layer(tensor, crossbar), [x])
+        if not x.numel() or name in first:
+            return None
+        first[name] = x.detach(), torch.zeros_like(output, requires_grad=True)
+        return output + first[name][1]
 
     tensors = stored_weights(model, crossbar)
-    run_layers(model, images, tensors, measure)
+    with torch.enable_grad():
+        outputs = run_layers(model, images, tensors, probe)
+    if not first:
+        raise BitsliceError("the resolutions of ADCs are found on at least one image")
+    felt = dict(zip(first, sensitivities(outputs, [zeros for _, zeros in first.values()]), strict=True))
     slices: dict[str, list[_Slice]] = {}
     for name, tensor in ((layer_name(tensor), tensor) for tensor in tensors):
-        if name in called:
-            pairs = zip(errors[name], called[name].conversions_of_used().tolist(), strict=True)
+        if name in first:
+            errors = slice_errors(called[name], first[name][0], felt[name])
+            pairs = zip(errors, called[name].conversions_of_used().tolist(), strict=True)
             slices[name] = [_Slice(len(own), count, own) for own, count in pairs]
         else:  # one that has no inputs, as an auxiliary head, stays lossless
             bounds = map_layer(tensor, crossbar).bounds.amax(dim=(0, 1, 2, 4)).tolist()
             slices[name] = [_Slice(max(1, bound.bit_length()), 0, []) for bound in bounds]
     every = [each for own in slices.values() for each in own if each.errors]
-    if not every:
-        raise BitsliceError("the resolutions of ADCs are found on at least one image")
     found: dict[float, LayerAdcs] = {}
     for most in sorted(mean_bits, reverse=True):
         while sum(s.bits * s.conversions for s in every) > most * sum(s.conversions for s in every):

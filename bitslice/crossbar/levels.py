@@ -140,7 +140,7 @@ def calibrate_adcs(
     asked = {layer_name(t): adcs_of(layer_name(t), adc_bits, t.quantizer.bits // crossbar.cell_bits) for t in tensors}
     found: dict[str, tuple[Adc, ...]] = {}
 
-    def convert(tensor: QuantizedTensor, x: Tensor) -> Tensor:
+    def convert(tensor: QuantizedTensor, x: Tensor, _: Tensor) -> Tensor:
         name, mapped = layer_name(tensor), observed(map_layer(tensor, crossbar), [x])
         if name not in found and x.numel():
             found[name] = best(mapped, asked[name], x)

@@ -100,15 +100,10 @@ class MappedLayer:
         return 2 if self.signed and self.crossbar.signed_inputs is SignedInputs.TWO_PHASE else 1
 
     @property
-    def word_bits(self) -> int:
-        """Bits of the word that enters a wordline in one phase."""
-        offset = self.signed and self.crossbar.signed_inputs is SignedInputs.OFFSET
-        return self.input_bits + 1 if offset else self.input_bits
-
-    @property
     def cycles(self) -> int:
-        """Cycles per vector, over all phases."""
-        return self.phases * self.crossbar.cycles(self.word_bits)
+        """Cycles per vector, over all phases; an offset takes the word one bit more."""
+        offset = self.signed and self.crossbar.signed_inputs is SignedInputs.OFFSET
+        return self.phases * self.crossbar.cycles(self.input_bits + offset)
 
     def levels(self) -> Tensor:
         """Cell levels, uint8 ``(groups, 2 signs, slices, wordlines, outputs)``; the positive array first, B0 first."""

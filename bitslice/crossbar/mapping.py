@@ -68,16 +68,17 @@ def input_of(inputs: tuple[Tensor, ...], others: dict[str, Tensor]) -> Tensor:
     return inputs[0] if inputs else others["input"]
 
 
-def run_layers(model: nn.Module, images: Any, tensors: Iterable[QuantizedTensor], hook: Callable[..., Any]) -> None:
-    """Run ``model`` in evaluation mode; ``hook`` gets every layer's tensor and input, and may give another output."""
+def run_layers(model: nn.Module, images: Any, tensors: Iterable[QuantizedTensor], hook: Callable[..., Any]) -> Any:
+    """What ``model`` gives in evaluation mode; ``hook`` gets every layer's tensor, input and output, and may give
+    another output."""
 
     def called(tensor: QuantizedTensor, _: nn.Module, inputs: Any, named: Any, output: Any) -> Any:
-        return hook(tensor, input_of(inputs, named).float())
+        return hook(tensor, input_of(inputs, named).float(), output)
 
     exact = torch.autocast(next(model.parameters()).device.type, enabled=False)
     with modes_kept(model), exact, hooked({tensor.layer: partial(called, tensor) for tensor in tensors}):
         model.eval()
-        call(model, images)
+        return call(model, images)
 
 
 @torch.no_grad()

@@ -16,7 +16,6 @@ from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.crossbar.nonideal import Analog, NonIdealities
 from bitslice.crossbar.stacked import Stacked
 from bitslice.crossbar.unfold import Unfold
-from bitslice.native import elementwise
 
 
 class Simulation:
@@ -57,9 +56,8 @@ class Simulation:
             raise negative_input(self.mapped)
         result = None if self.exact is None else self.exact(x)
         if any(self.matrices):
-            sums, scale = self._simulated(x), self.mapped.input_step * self.mapped.step
-            start = torch.zeros_like(sums, dtype=self.dtype) if result is None else result.to(self.dtype)
-            result = add_multiple(start, sums, scale)
+            simulated = self._simulated(x).to(self.dtype).mul_(self.mapped.input_step * self.mapped.step)
+            result = simulated if result is None else simulated.add_(result)
         return cast(Tensor, result)
 
     def _simulated(self, x: Tensor) -> Tensor:
@@ -102,10 +100,3 @@ def simulated_matrix(
         return Analog(f"{mapped.name}.{group}", codes, adcs, mapped.crossbar, mapped.bits, cells)
     kind = Counters if kernel.applies(codes, adcs) else Stacked
     return kind(codes, chosen, adcs, mapped.crossbar, mapped.bits)
-
-
-def add_multiple(result: Tensor, sums: Tensor, scale: Tensor) -> Tensor:
-    """``result`` (float) with ``scale`` times ``sums`` (int32 or float32, same shape) added in place."""
-    if elementwise.adds(result, sums):
-        return elementwise.add_multiple(result, sums, scale)
-    return result.add_(sums.to(result.dtype).mul_(scale))

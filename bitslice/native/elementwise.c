@@ -1,5 +1,5 @@
 /* Elementwise passes: those of a training step, the quantizer's and bit-slice L1's, and those of a layer on crossbars,
-   from and to floats. All bit for bit as torch computes them.
+   from floats. All bit for bit as torch computes them.
 
    Scaling by a power of two is exact, and adding 2^23 to a magnitude below it leaves no fraction: the sum is rounded to
    nearest, ties to even. Comparisons are written so that NaN passes.
@@ -176,12 +176,4 @@ int bytes_of(const float *x, uint8_t *bytes, int64_t count, float scale, int thr
         negative |= x[i] < 0.0f;
     }
     return negative;
-}
-
-/* Adds whole numbers below 2^24, times a power of two, to floats. */
-void add_multiple(float *result, const int32_t *sums, int64_t count, float scale, int threads)
-{
-#pragma omp parallel for simd num_threads(team(count, threads))
-    for (int64_t i = 0; i < count; i++)
-        result[i] += (float)sums[i] * scale;
 }

@@ -68,16 +68,3 @@ def bytes_of(x: Tensor, step: Tensor) -> tuple[Tensor, bool]:
     result = torch.empty_like(x, dtype=torch.uint8)
     options = c_int64(x.numel()), c_float(1 / step.item())
     return result, bool(_call("bytes_of", _elements(x), _elements(result), *options, result=c_int))
-
-
-def adds(result: Tensor, sums: Tensor) -> bool:
-    """Whether :func:`add_multiple` works on these two."""
-    same = result.shape == sums.shape and result.is_contiguous() and sums.is_contiguous()
-    return same and sums.dtype is torch.int32 and result.dtype is torch.float32 and applies(result)
-
-
-def add_multiple(result: Tensor, sums: Tensor, scale: Tensor) -> Tensor:
-    """Add ``scale`` times int32 ``sums``, below 2^24, to float32 ``result``, in place."""
-    options = c_int64(result.numel()), c_float(scale.item())
-    _call("add_multiple", _elements(result), _elements(sums), *options)
-    return result
