@@ -17,6 +17,7 @@ from bitslice.crossbar import LayerAdcs
 from bitslice.crossbar.adc import to_json
 from bitslice.lab.adaptation import ALLOCATED_MEANS, CLAIMED
 from bitslice.lab.experiments import EXPERIMENTS, adapted
+from bitslice.lab.records import Record
 from bitslice.lab.report import Report
 from bitslice.lab.words import Method, Profile
 from tests.test_analysis import record
@@ -258,6 +259,12 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     assert {e: {kind: list(own) for kind, own in each.reports.items()} for e, each in longer.items()} == {
         "cifar10-resnet20": {"levels": ["quantized"]}
     }
+    assert longer["cifar10-resnet20"].paths == [place]
+    assert list(analysis.with_longer({"mnist": TRIED, "cifar10-resnet20": TRIED}, longer)) == [
+        "MNIST, perceptron",
+        "CIFAR-10, ResNet-20",
+        "CIFAR-10, ResNet-20, longer training",
+    ]
     text = analysis.longer_finding("R", TRIED, longer["cifar10-resnet20"])
     assert text == (
         "R: *Quantized* has 98.00% then (n=1), 0.00 more at equal seeds. With 2.5 bits on average, nothing trained for "
@@ -274,6 +281,24 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     other = replace(short, config=EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED, seed=1), final={"accuracy": 90})
     assert analysis.schedule_finding([other], [run]) is None
     assert "0.50 points more" in (analysis.schedule_finding([short, other], [run]) or "")
+
+
+def test_of_longer_runs_the_smallest_alpha_counts_and_default_settings() -> None:
+    def run(method: Method, seed: int = 0, **settings: Any) -> Record:
+        return replace(START, config=EXPERIMENTS["cifar10-resnet20"](method, Profile.LONG, seed, **settings))
+
+    few = [run(Method.BL1, seed, alpha=0.1) for seed in (0, 1)]
+    quantized = run(Method.QUANTIZED)
+    others = [
+        run(Method.BL1, alpha=0.2),
+        run(Method.L1, pretrain_alpha=0.0),
+        replace(quantized, config=adapted(quantized.config)),
+        replace(START, config=EXPERIMENTS["cifar10-vgg11-bn"](Method.QUANTIZED, Profile.LONG)),
+        START,
+    ]
+    found = analysis.longer_runs([*others, *few, quantized], "cifar10-resnet20")
+    assert found == {"quantized": [quantized], "bl1": few}
+    assert list(found) == ["quantized", "bl1"]
 
 
 def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:

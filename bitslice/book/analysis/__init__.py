@@ -14,7 +14,13 @@ from bitslice.book.analysis.fronts import (
     worth_finding,
 )
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
-from bitslice.book.analysis.longer import longer_finding, schedule_finding, trained_longer
+from bitslice.book.analysis.longer import (
+    longer_finding,
+    longer_runs,
+    schedule_finding,
+    trained_longer,
+    with_longer,
+)
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
@@ -97,6 +103,7 @@ __all__ = [
     "layers_finding",
     "levels",
     "longer_finding",
+    "longer_runs",
     "matrix",
     "measured",
     "named",
@@ -124,5 +131,6 @@ __all__ = [
     "tried",
     "verdict",
     "ways",
+    "with_longer",
     "worth_finding",
 ]

@@ -1,6 +1,6 @@
 """Whether what was found on small ADCs holds for networks that were trained for longer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bitslice.book.analysis.fronts import cheapest_ways
@@ -9,23 +9,57 @@ from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import paired
 from bitslice.book.analysis.simulated import seed_of, simulated
 from bitslice.book.analysis.tried import Tried, inside
+from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
-from bitslice.lab.report import Report
 from bitslice.lab.words import Method, Profile
+
+
+def longer_runs(records: Iterable[Record], experiment: str) -> dict[str, list[Record]]:
+    """Runs of the ``long`` profile by method, of each with its smallest alpha; other settings are the default ones."""
+    found: dict[str, list[Record]] = {}
+    for run in sorted(records, key=lambda run: (list(Method).index(run.config.method), run.config.alpha or 0)):
+        config = run.config
+        if (config.experiment, config.profile) == (experiment, Profile.LONG):
+            own = found.setdefault(config.method.value, [])
+            if config == EXPERIMENTS[experiment](config.method, config.profile, config.seed, config.alpha) and (
+                not own or own[0].config.alpha == config.alpha
+            ):
+                own.append(run)
+    return {method: own for method, own in found.items() if own}
 
 
 def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
     """What was tried with networks of the ``long`` profile, by experiment: their ADCs' levels were found.
 
     Args:
-        records: runs of any profile.
+        records: runs of any profile, of which :func:`longer_runs` count.
         folder: of reports on them, as ``levels/<experiment>/<run>.json``.
     """
-    runs = [run for run in records if run.config.profile is Profile.LONG and run.config.adapt is None]
-    found: dict[str, dict[str, list[Report]]] = {}
-    for run, report in simulated(runs, folder / "levels"):
-        found.setdefault(run.config.experiment, {}).setdefault(run.config.method.value, []).append(report)
-    return {experiment: Tried({"levels": methods}, {}) for experiment, methods in found.items()}
+    found = {}
+    for experiment in EXPERIMENTS:
+        own = {m: simulated(runs, folder / "levels") for m, runs in longer_runs(records, experiment).items()}
+        own = {method: pairs for method, pairs in own.items() if pairs}
+        if own:
+            paths = [folder / "levels" / experiment / run.path.name for pairs in own.values() for run, _ in pairs]
+            reports = {method: [report for _, report in pairs] for method, pairs in own.items()}
+            found[experiment] = Tried({"levels": reports}, {}, paths)
+    return found
+
+
+def with_longer(shorter: Mapping[str, Tried], longer: Mapping[str, Tried]) -> dict[str, Tried]:
+    """What was tried, by title: the experiment's, behind it those of networks that were trained for longer.
+
+    Args:
+        shorter: by experiment, what :func:`bitslice.book.analysis.tried` gives.
+        longer: likewise, what :func:`trained_longer` gives.
+    """
+    found = {}
+    for experiment, own in shorter.items():
+        title = EXPERIMENTS[experiment].title
+        found[title] = own
+        if experiment in longer:
+            found[f"{title}, longer training"] = longer[experiment]
+    return found
 
 
 def schedule_finding(shorter: Sequence[Record], longer: Sequence[Record]) -> str | None:

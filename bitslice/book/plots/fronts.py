@@ -1,26 +1,27 @@
 """Figure of accuracy against what ADCs cost, over all that was tried."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from bitslice.book.analysis import ALLOCATED, ALLOCATIONS, KEPT, SHOWN, Way
-from bitslice.book.figures import EXPERIMENT_NAMES, INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES
+from bitslice.book.figures import INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES
 
 
 def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]) -> Figure:
-    """Accuracy against comparisons saved, a panel an experiment: a line for allocated resolutions, small marks for ADCs
+    """Accuracy against comparisons saved, a panel a title: a line for allocated resolutions, small marks for ADCs
     that are alike in all layers, large ones for networks that were trained through allocated ADCs.
 
     Args:
-        networks: what :func:`bitslice.book.analysis.near` gives, by experiment.
-        quantized: accuracy in percent of the quantized network without ADCs, by experiment.
+        networks: what :func:`bitslice.book.analysis.near` gives, by title.
+        quantized: accuracy in percent of the quantized network without ADCs, by title.
     """
     figure, panels = plt.subplots(1, len(networks), figsize=(9.5, 4.2), squeeze=False)
-    for panel, (experiment, found) in zip(panels[0], networks.items(), strict=True):
-        top = quantized[experiment]
+    for panel, (title, found) in zip(panels[0], networks.items(), strict=True):
+        top = quantized[title]
         for method in METHOD_COLOURS:
             own = [(way.saving(float, used=True), way) for way in found if way.method == method]
             style = {"color": METHOD_COLOURS[method], "marker": METHOD_MARKERS[method]}
@@ -35,7 +36,7 @@ def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]
                 panel.plot(*zip(*trained, strict=True), **style, ms=10, ls="none", mec=INK)
         panel.axhline(top, color=METHOD_COLOURS["quantized"], lw=1, ls="--")
         panel.axhline(top - KEPT, color=METHOD_COLOURS["quantized"], lw=1, ls=":")
-        panel.set(xscale="log", ylim=(top - SHOWN, top + 1), title=EXPERIMENT_NAMES[experiment])
+        panel.set(xscale="log", ylim=(top - SHOWN, top + 1), title=fill(title, 22))
         panel.xaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20]))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}x"))
