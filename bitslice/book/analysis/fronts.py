@@ -136,13 +136,14 @@ def ways(tried: Tried) -> Iterator[Way]:
                 yield Way(method, title, asked, accuracy, reports, bits, _spoiled(found))
     for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items():
         for method, runs in tried.adapted.get(title, {}).items():
-            mapped = {Path(each.network).stem: each for each in tried.reports.get(_mapping(how), {}).get(method, [])}
+            alike = tried.reports.get(_mapping(how, tried), {}).get(method, [])
+            mapped = {Path(each.network).stem: each for each in alike}
             pairs = [(run, mapped.get(run_name(run.config.before_adapting()))) for run in runs]
             counted = [(run.adcs, report) for run, report in pairs if report is not None and run.adcs is not None]
             if counted and len(counted) == len(runs):
                 accuracy = spread(runs, lambda run: float(run.final["adc_accuracy"]))
-                chosen, alike = zip(*counted, strict=True)
-                yield Way(method, title, how.asked, accuracy, alike, chosen)
+                chosen, counting = zip(*counted, strict=True)
+                yield Way(method, title, how.asked, accuracy, counting, chosen)
 
 
 def _spoiled(found: Sequence[tuple[Report, Setting]]) -> float | None:
@@ -154,9 +155,11 @@ def _spoiled(found: Sequence[tuple[Report, Setting]]) -> float | None:
     return sum(lost) / len(lost) if lost else None
 
 
-def _mapping(how: Adaptation) -> str:
-    """The kind of report on networks whose cells lie as those adapted so."""
-    return "headroom" if how.headroom else "spread" if how.row_order is RowOrder.SPREAD else "report"
+def _mapping(how: Adaptation, tried: Tried) -> str:
+    """A kind of report on networks whose cells lie as those adapted so."""
+    if how.headroom or how.row_order is not RowOrder.SPREAD:
+        return "headroom" if how.headroom else "report"
+    return "spread" if "spread" in tried.reports else "levels"
 
 
 SHOWN = 6.0

@@ -6,9 +6,9 @@ from pathlib import Path
 from bitslice.book.analysis.fronts import cheapest_ways
 from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
 from bitslice.book.analysis.seeds import Spread, spread
-from bitslice.book.analysis.selection import paired
+from bitslice.book.analysis.selection import adapted, paired
 from bitslice.book.analysis.simulated import seed_of, simulated
-from bitslice.book.analysis.tried import Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATIONS, Tried, inside
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
@@ -29,7 +29,8 @@ def longer_runs(records: Iterable[Record], experiment: str) -> dict[str, list[Re
 
 
 def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
-    """What was tried with networks of the ``long`` profile, by experiment: their ADCs' levels were found.
+    """What was tried with networks of the ``long`` profile, by experiment: their ADCs' levels were found, and some were
+    trained through ADCs.
 
     Args:
         records: runs of any profile, of which :func:`longer_runs` count.
@@ -40,9 +41,15 @@ def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
         own = {m: simulated(runs, folder / "levels") for m, runs in longer_runs(records, experiment).items()}
         own = {method: pairs for method, pairs in own.items() if pairs}
         if own:
-            paths = [folder / "levels" / experiment / run.path.name for pairs in own.values() for run, _ in pairs]
+            starts = [run.config for pairs in own.values() for run, _ in pairs]
             reports = {method: [report for _, report in pairs] for method, pairs in own.items()}
-            found[experiment] = Tried({"levels": reports}, {}, paths)
+            through = {
+                title: adapted(records, experiment, how, starts)
+                for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items()
+            }
+            paths = [folder / "levels" / experiment / run.path.name for pairs in own.values() for run, _ in pairs]
+            paths += [run.path for methods in through.values() for runs in methods.values() for run in runs]
+            found[experiment] = Tried({"levels": reports}, through, paths)
     return found
 
 

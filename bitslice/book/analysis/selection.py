@@ -1,7 +1,7 @@
 """Which records belong together: by method, alpha, seed, and what lies beside them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,12 +46,22 @@ def at_defaults(config: Config) -> bool:
     return run_name(config.before_adapting()) == f"{config.method.value}-s{config.seed}"
 
 
-def adapted(records: Iterable[Record], experiment: str, how: Adaptation = PLAIN) -> dict[str, list[Record]]:
-    """Runs of an experiment with its default settings that were adapted like this, by method."""
+def adapted(
+    records: Iterable[Record], experiment: str, how: Adaptation = PLAIN, starts: Collection[Config] | None = None
+) -> dict[str, list[Record]]:
+    """Runs of an experiment that were adapted like this, by method.
+
+    Args:
+        records: to choose from.
+        experiment: by its name.
+        how: they were adapted.
+        starts: what they were before; None: of default settings.
+    """
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: (list(Method).index(r.config.method), r.config.seed)):
         config = record.config
-        if config.experiment == experiment and at_defaults(config) and adaptation(config) == how:
+        wanted = at_defaults(config) if starts is None else config.before_adapting() in starts
+        if config.experiment == experiment and wanted and adaptation(config) == how:
             found.setdefault(config.method.value, []).append(record)
     return found
 
