@@ -19,7 +19,7 @@ PROFILE = config.get("profile", "quick")
 SWEEP = sweep.read(Path(config["sweep"])) if "sweep" in config else None
 FULL = bool(config.get("full", False))
 DATA = {name: [f"data/{path}" for path in data_set.paths()] for name, data_set in DATA_SETS.items()}
-# What jobs ask for is measured: released runs and reports were made on one thread (the long ones on two), which small
+# What jobs ask for is measured: released runs and reports were made on one thread (long pre-training on two), which small
 # networks are fastest on and jobs side by side use a machine best with; but for the long ones the longest run took 92
 # minutes and 2 GB, the longest report 41 minutes and 1.5 GB, a notebook 1.7 GB. Other thread counts round differently.
 METHODS = [method for method in Method if method is not Method.FLOAT and not method.columns]  # of the paper, and ours
@@ -111,7 +111,7 @@ def simulated(kind):
     for run in records.read_all():
         config, adapt = run.config, run.config.adapt
         default = run.path.stem == f"{config.method.value}-s{config.seed}"
-        long = run.path.stem == f"{config.method.value}-long-s{config.seed}"
+        long = config.profile is Profile.LONG
         order = adapt.row_order if adapt else RowOrder.CONSECUTIVE
         if kind == "report":
             wanted = order is RowOrder.CONSECUTIVE and not long
@@ -120,7 +120,7 @@ def simulated(kind):
             wanted = wanted and (default or adaptation(config) == PLAIN)
         else:
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
-            wanted = wanted or (kind == "levels" and long)
+            wanted = wanted or (kind == "levels" and long and adapt is None)
         if wanted and config.method is not Method.FLOAT:
             yield f"{config.experiment}/{run.path.stem}"
 

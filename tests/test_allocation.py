@@ -59,13 +59,12 @@ def test_a_slice_without_a_set_cell_and_one_that_nothing_drives_or_feels_spoil_n
 
 def test_sensitivities_are_sums_of_squared_derivatives() -> None:
     x = torch.tensor([[1.0, 2.0, 3.0]], requires_grad=True)
-    unused = torch.ones(2, requires_grad=True)
-    felt = sensitivities({"scores": [x @ torch.tensor([[2.0], [0.0], [-5.0]])], "loss": None}, [x, unused])
-    assert [each.tolist() for each in felt] == [[[4.0, 0.0, 25.0]], [0.0, 0.0]]  # of one output, to the digit
+    felt = sensitivities({"scores": [x @ torch.tensor([[2.0], [0.0], [-5.0]])], "loss": None}, {"x": x})
+    assert felt["x"].tolist() == [[4.0, 0.0, 25.0]]  # of one output, to the digit
     torch.manual_seed(0)
     many, matrix = torch.ones(4000, 3, requires_grad=True), torch.rand(3, 8)
-    [felt] = sensitivities((many @ matrix, many @ matrix), [many])  # every output has signs of its own
-    assert torch.allclose(felt.mean(0), 2 * matrix.square().sum(1), rtol=0.03)
+    felt = sensitivities((many @ matrix, many @ matrix), {"many": many})  # every output has signs of its own
+    assert torch.allclose(felt["many"].mean(0), 2 * matrix.square().sum(1), rtol=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_every_step_takes_the_bit_that_costs_least_for_what_it_saves(network: tu
     with observed_inputs(model) as seen:
         hidden = model[0](images)
         scores = model[1:](hidden)
-    felt = dict(zip(mapped, sensitivities(scores, [hidden, scores]), strict=True))
+    felt = sensitivities(scores, dict(zip(mapped, (hidden, scores), strict=True)))
     spoiled = {
         (name, k): errors
         for name, layer in mapped.items()
@@ -212,8 +211,7 @@ class Branches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.loud, self.quiet, self.mute = (nn.Linear(64, 8) for _ in range(3))
-        for layer in (self.quiet, self.mute):
-            layer.load_state_dict(self.loud.state_dict())
+        self.quiet.load_state_dict(self.loud.state_dict())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         self.mute(x)
@@ -222,21 +220,32 @@ class Branches(nn.Module):
 
 def test_layers_have_the_bits_that_the_outputs_feel() -> None:
     torch.manual_seed(0)
-    model, x = quantize(Branches()), torch.rand(16, 64)
+    model, x = quantize(Branches(), exclude=("mute",)), torch.rand(16, 64)
     calibrate(model, x)
     (found,) = allocate_adcs(model, x, [3.0])
     assert sum(found.of("loud")) >= sum(found.of("quiet")) + 4  # bits of error, which halves with each
-    assert found.of("mute") == (1, 1, 1, 1)
+    with torch.inference_mode():
+        assert allocate_adcs(model, x, [3.0]) == [found]
+
+
+def test_a_layer_that_the_outputs_do_not_feel_is_named() -> None:
+    model, x = quantize(Branches()), torch.rand(16, 64)
+    calibrate(model, x)
+    with pytest.raises(BitsliceError, match=r"^layer 'mute' has no gradient, as if its output were not used: leave it"):
+        allocate_adcs(model, x, [3.0])
 
 
 class Decides(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).argmax(1)
+        scores = super().forward(x)
+        return scores.argmax(1) if self.training else scores.sign()
 
 
-def test_outputs_without_a_gradient_are_one_line() -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_outputs_without_a_gradient_are_one_line(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
     model, x = quantize(Decides(nn.Linear(4, 3))), torch.rand(2, 4)
     calibrate(model, x)
+    monkeypatch.setattr(Decides, "eval", lambda self: self.train(training))
     with pytest.raises(BitsliceError, match=r"^ADCs are allocated by gradients, and the network's outputs have none$"):
         allocate_adcs(model, x, [2.0])
 

@@ -63,7 +63,7 @@ def tensors_in(outputs: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in tensors_in(part)]
 
 
-def sensitivities(outputs: Any, at: Sequence[Tensor]) -> list[Tensor]:
+def sensitivities(outputs: Any, at: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """How much an error at each element of ``at`` changes the outputs: the sum of their squared derivatives.
 
     Estimated from derivatives of sums with random signs, whose products vanish on average (Hutchinson's estimator of
@@ -71,21 +71,23 @@ def sensitivities(outputs: Any, at: Sequence[Tensor]) -> list[Tensor]:
 
     Args:
         outputs: what a network gives.
-        at: tensors that they are computed from.
+        at: what they are computed from, by the name of its layer.
 
     Raises:
-        BitsliceError: if no output has a gradient.
+        BitsliceError: if nothing has a gradient, or one of ``at`` none.
     """
     found = [output for output in tensors_in(outputs) if output.requires_grad]
-    if not found:
-        raise BitsliceError("ADCs are allocated by gradients, and the network's outputs have none")
     random = torch.Generator().manual_seed(0)
-    squares = [torch.zeros_like(each) for each in at]
-    for _ in range(SIGNS):
+    squares = {name: torch.zeros_like(each) for name, each in at.items()}
+    for _ in range(SIGNS if found else 0):
         signs = [torch.randint(2, each.shape, generator=random).to(each).mul_(2).sub_(1) for each in found]
-        gradients = torch.autograd.grad(found, at, signs, retain_graph=True, allow_unused=True)
-        for square, gradient in zip(squares, gradients, strict=True):
-            square += 0 if gradient is None else gradient.square() / SIGNS
+        gradients = torch.autograd.grad(found, list(at.values()), signs, retain_graph=True, allow_unused=True)
+        for (name, square), gradient in zip(squares.items(), gradients, strict=True):
+            if gradient is None:
+                raise BitsliceError(f"layer {name!r} has no gradient, as if its output were not used: leave it out")
+            square += gradient.square() / SIGNS
+    if not any(square.any() for square in squares.values()):
+        raise BitsliceError("ADCs are allocated by gradients, and the network's outputs have none")
     return squares
 
 
@@ -109,7 +111,7 @@ def allocate_adcs(
 
     Raises:
         BitsliceError: as :func:`bitslice.crossbar.map_network`; for fewer than 1 bit; if there is no image; if the
-            outputs have no gradient.
+            outputs have no gradient, or a layer has none.
 
     >>> from bitslice import quantize
     >>> model = nn.Linear(64, 8)
@@ -135,11 +137,11 @@ def allocate_adcs(
         return output + first[name][1]
 
     tensors = stored_weights(model, crossbar)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         outputs = run_layers(model, images, tensors, probe)
     if not first:
         raise BitsliceError("the resolutions of ADCs are found on at least one image")
-    felt = dict(zip(first, sensitivities(outputs, [zeros for _, zeros in first.values()]), strict=True))
+    felt = sensitivities(outputs, {name: zeros for name, (_, zeros) in first.items()})
     slices: dict[str, list[_Slice]] = {}
     for name, tensor in ((layer_name(tensor), tensor) for tensor in tensors):
         if name in first:
