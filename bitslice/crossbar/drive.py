@@ -8,6 +8,7 @@ from torch import Tensor
 from bitslice.crossbar.geometry import Crossbar, SignedInputs
 from bitslice.crossbar.mapped_layer import MappedLayer
 from bitslice.errors import BitsliceError
+from bitslice.fixed_point import dense
 from bitslice.native import elementwise
 
 
@@ -63,12 +64,12 @@ def drive(mapped: MappedLayer, images: Tensor) -> list[Phase]:
     """
     # What is never negative goes straight to the type in which it enters.
     kind = torch.int32 if mapped.signed else word_type(mapped.input_bits)
-    codes, negative = whole_numbers(images.contiguous(), mapped.input_step, kind)
+    codes, negative = whole_numbers(dense(images), mapped.input_step, kind)
     if negative and not mapped.signed:
         raise negative_input(mapped)
     return [
         Phase(sign, words.to(word_type(bits)), bits, 2**mapped.input_bits if bits > mapped.input_bits else 0)
-        for sign, words, bits in phases(codes, mapped.crossbar, mapped.input_bits, mapped.signed)
+        for sign, words, bits in phases(codes.contiguous(), mapped.crossbar, mapped.input_bits, mapped.signed)
     ]
 
 
@@ -81,7 +82,7 @@ def negative_input(mapped: MappedLayer) -> BitsliceError:
 
 
 def whole_numbers(x: Tensor, step: Tensor, kind: torch.dtype) -> tuple[Tensor, bool]:
-    """What multiples of ``step`` the elements of contiguous float ``x`` are, as ``kind``; whether one is negative."""
+    """What multiples of ``step`` the elements of dense float ``x`` are, as ``kind``; whether one is negative."""
     if elementwise.takes_bytes(x, kind):
         return elementwise.bytes_of(x, step)
     return (x * step.reciprocal()).to(kind), bool(x.numel() and x.amin() < 0)
