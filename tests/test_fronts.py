@@ -295,6 +295,26 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     assert "0.50 points more" in (analysis.schedule_finding([short, other], [run]) or "")
 
 
+def test_sparser_networks_are_told_with_what_they_lose() -> None:
+    def run(method: Method, accuracy: float, density: float, seed: int = 0) -> Record:
+        config = EXPERIMENTS["cifar10-resnet20"](method, Profile.LONG, seed)
+        return replace(START, config=config, final={"accuracy": accuracy, "density": [density] * 4})
+
+    quantized = [run(Method.QUANTIZED, 92.0, 40), run(Method.QUANTIZED, 92.5, 36, seed=1)]
+    bl0 = [run(Method.BL0, 92.25, 10), run(Method.BL0, 92.5, 12, seed=1)]
+    runs = {"quantized": quantized, "l1": [run(Method.L1, 91.25, 16)], "bl0": bl0}
+    assert analysis.sparser_finding(runs) == (
+        "At most 0.5 points below *Quantized* of that length, slices are sparser by *Bit-slice L0 (ours)* (alpha 32) "
+        "3.50 ±\N{NO-BREAK SPACE}0.71x, n=2; *L1* (alpha 20) loses 0.75 points, n=1."
+    )
+    assert analysis.sparser_finding({"quantized": quantized, "l1": [run(Method.L1, 91.25, 16)]}) == (
+        "At most 0.5 points below *Quantized* of that length, no method has sparser slices; "
+        "*L1* (alpha 20) loses 0.75 points, n=1."
+    )
+    assert analysis.sparser_finding({"quantized": quantized}) is None
+    assert analysis.sparser_finding({"bl0": bl0}) is None
+
+
 def test_of_longer_runs_the_smallest_alpha_counts_and_default_settings() -> None:
     def run(method: Method, seed: int = 0, **settings: Any) -> Record:
         return replace(START, config=EXPERIMENTS["cifar10-resnet20"](method, Profile.LONG, seed, **settings))

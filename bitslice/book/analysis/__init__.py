@@ -18,6 +18,7 @@ from bitslice.book.analysis.longer import (
     longer_finding,
     longer_runs,
     schedule_finding,
+    sparser_finding,
     trained_longer,
     with_longer,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "simulated",
     "slice_bits",
     "small_adcs_finding",
+    "sparser_finding",
     "spread",
     "sweeps",
     "swept",

@@ -91,6 +91,35 @@ def schedule_finding(shorter: Sequence[Record], longer: Sequence[Record]) -> str
     )
 
 
+def sparser_finding(runs: Mapping[str, Sequence[Record]]) -> str | None:
+    """In words: how many times sparser than the quantized network those are that keep its accuracy.
+
+    Args:
+        runs: by method, *Quantized* among them, of equal alpha each.
+
+    Returns:
+        None where there is nothing to compare.
+    """
+    kept, lost = [], []
+    for method, own in runs.items():
+        pairs = paired(own, runs.get(Method.QUANTIZED.value, [])) if method != Method.QUANTIZED.value else []
+        pairs = [pair for pair in pairs if pair[0].config.method is not Method.FLOAT]
+        if not pairs:
+            continue
+        config = own[0].config
+        name = f"*{config.method.title}*" + ("" if config.alpha is None else f" (alpha {config.alpha:g})")
+        below = Spread(tuple(dense.accuracy - sparse.accuracy for sparse, dense in pairs))
+        times = Spread(tuple(dense.mean_density / sparse.mean_density for sparse, dense in pairs))
+        if below.mean <= KEPT:
+            kept.append(f"{name} {times.text(unit='x')}, n={times.n}")
+        else:
+            lost.append(f"{name} loses {below.text()} points, n={below.n}")
+    if not kept and not lost:
+        return None
+    told = f"slices are sparser by {'; '.join(kept)}" if kept else "no method has sparser slices"
+    return f"At most {KEPT:g} points below *Quantized* of that length, {told}{''.join(f'; {each}' for each in lost)}."
+
+
 def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
     """In words: how accurate *Quantized* is after the longer training, with ADCs and without.
 
