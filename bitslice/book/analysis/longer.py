@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bitslice.book.analysis.fronts import cheapest_ways
 from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import adapted, paired
 from bitslice.book.analysis.simulated import seed_of, simulated
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATIONS, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATIONS, Tried
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
@@ -140,16 +139,7 @@ def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
     exact = Spread(tuple(report.digital_accuracy for report in reports))
     more = [report.digital_accuracy - before[seed_of(report)] for report in reports if seed_of(report) in before]
     gained = f", {Spread(tuple(more)).text()} more at equal seeds" if more else ""
-    text = (
-        f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}){gained}. "
-        f"With {MEAN:g} bits on average, nothing trained for the ADCs, it lies {below.text()} points below"
-    )
-    ways = [way for way in cheapest_ways(longer) if way.method == quantized]
-    if not ways:
-        return f"{text}; no ADCs that were tried keep its accuracy within {KEPT:g} points."
-    [way] = ways
     return (
-        f"{text}; the cheapest ADCs that keep its accuracy within {KEPT:g} points ({inside(way.how)}) save "
-        f"{way.saving(float, used=True):.1f}x of the comparisons of 8 bits and "
-        f"{way.saving_lossless(float, used=True):.1f}x of those of its own lossless ADCs, empty columns left out."
+        f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}){gained}. "
+        f"With {MEAN:g} bits on average, nothing trained for the ADCs, it lies {below.text()} points below."
     )
