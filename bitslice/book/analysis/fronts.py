@@ -269,8 +269,8 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        f"With ADCs allocated to each network, sparsity makes comparisons at equal accuracy so many times fewer than "
-        f"*Quantized*'s, empty columns left out: **{'; '.join(told)}**."
+        "With ADCs allocated to each network, at equal accuracy, sparse ones make so many times fewer comparisons than "
+        f"*Quantized*: **{'; '.join(told)}**."
     )
 
 
