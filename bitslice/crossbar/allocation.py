@@ -100,8 +100,7 @@ def allocate_adcs(
     A greedy search from lossless ADCs down: again and again the one loses a bit that adds the least error for the
     comparisons it saves. A slice's error is that of its layer's product under the best levels, on the exact network's
     inputs, weighted by what it does to the network's outputs, to first order (:func:`sensitivities`); errors are taken
-    to add up. Columns without a set cell are not converted. Levels are then
-    :func:`bitslice.crossbar.calibrate_adcs`'s to find.
+    to add up. Columns without a set cell are not converted. :func:`bitslice.crossbar.calibrate_adcs` finds levels then.
 
     Args:
         model: a quantized network, in either mode.
