@@ -231,8 +231,20 @@ def test_layers_have_the_bits_that_the_outputs_feel() -> None:
 def test_a_layer_that_the_outputs_do_not_feel_is_named() -> None:
     model, x = quantize(Branches()), torch.rand(16, 64)
     calibrate(model, x)
-    with pytest.raises(BitsliceError, match=r"^layer 'mute' has no gradient, as if its output were not used: leave it"):
+    with pytest.raises(BitsliceError, match=r"^layer 'mute' has no gradient, or one that is not finite: leave it out$"):
         allocate_adcs(model, x, [3.0])
+
+
+class Rooted(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).sqrt()
+
+
+def test_a_gradient_that_is_not_finite_is_no_measure() -> None:
+    model = quantize(Rooted(nn.Linear(4, 3, bias=False)))
+    calibrate(model, torch.rand(2, 4))
+    with pytest.raises(BitsliceError, match=r"^layer '0' has no gradient, or one that is not finite: leave it out$"):
+        allocate_adcs(model, torch.zeros(1, 4), [2.0])
 
 
 class Decides(nn.Sequential):

@@ -74,7 +74,7 @@ def sensitivities(outputs: Any, at: Mapping[str, Tensor]) -> dict[str, Tensor]:
         at: what they are computed from, by the name of its layer.
 
     Raises:
-        BitsliceError: if nothing has a gradient, or one of ``at`` none.
+        BitsliceError: if nothing has a gradient, or one of ``at`` none that is finite.
     """
     found = [output for output in tensors_in(outputs) if output.requires_grad]
     random = torch.Generator().manual_seed(0)
@@ -83,8 +83,8 @@ def sensitivities(outputs: Any, at: Mapping[str, Tensor]) -> dict[str, Tensor]:
         signs = [torch.randint(2, each.shape, generator=random).to(each).mul_(2).sub_(1) for each in found]
         gradients = torch.autograd.grad(found, list(at.values()), signs, retain_graph=True, allow_unused=True)
         for (name, square), gradient in zip(squares.items(), gradients, strict=True):
-            if gradient is None:
-                raise BitsliceError(f"layer {name!r} has no gradient, as if its output were not used: leave it out")
+            if gradient is None or not gradient.isfinite().all():
+                raise BitsliceError(f"layer {name!r} has no gradient, or one that is not finite: leave it out")
             square += gradient.square() / SIGNS
     if not any(square.any() for square in squares.values()):
         raise BitsliceError("ADCs are allocated by gradients, and the network's outputs have none")
