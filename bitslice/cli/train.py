@@ -41,6 +41,12 @@ def add(commands: Any) -> None:
         metavar="IMAGES",
         help="with --adc-bits: find every layer's ADC levels again on so many training images before each epoch",
     )
+    train.add_argument("--adc-levels-kept", action="store_true", help="those found before the first epoch stay")
+    train.add_argument(
+        "--adc-distilled",
+        action="store_true",
+        help="with --adc-bits: learn what the network gave before, without ADCs, in place of labels",
+    )
     train.add_argument(
         "--adc-gradient", help="with --adc-bits: straight_through, share or gaussian (default: the experiment's)"
     )
@@ -74,6 +80,8 @@ def configuration(options: argparse.Namespace) -> "Config":
     through = options.adc_bits is not None or options.adc_mean is not None
     unset = {
         "headroom": 0,
+        "adc_levels_kept": False,
+        "adc_distilled": False,
         **dict.fromkeys(("adc_levels", "adc_gradient", "adc_epochs", "adc_rate", "adc_recalibrate")),
     }
     for name, value in unset.items():
@@ -87,6 +95,8 @@ def configuration(options: argparse.Namespace) -> "Config":
             by_value(RowOrder, options.row_order),
             options.headroom,
             options.adc_levels,
+            options.adc_levels_kept,
+            options.adc_distilled,
             None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient),
             options.adc_epochs,
             options.adc_rate,

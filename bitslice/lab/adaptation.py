@@ -23,6 +23,9 @@ class Adaptation:
         headroom: highest bits of every weight's word that stay 0.
         adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
             None: all layers have the same.
+        levels_kept: whether those found before the first epoch stay.
+        distilled: whether the network learns what it gave before, without ADCs, in place of labels (knowledge
+            distillation, Hinton et al. 2015, at temperature 1).
         gradient: what the backward pass makes of ADCs; None: the experiment's.
         epochs: how long; None: as the profile has it.
         rate: peak of the learning rate; None: the experiment's.
@@ -38,6 +41,8 @@ class Adaptation:
     row_order: RowOrder = RowOrder.SPREAD
     headroom: int = 0
     adc_levels: int | None = None
+    levels_kept: bool = False
+    distilled: bool = False
     gradient: AdcGradient | None = None
     epochs: int | None = None
     rate: float | None = None
@@ -48,6 +53,8 @@ class Adaptation:
             raise BitsliceError("ADCs are named slice by slice, or allocated by their mean resolution: one of both")
         if self.adc_mean is not None and (not 1 <= self.adc_mean < math.inf or self.adc_levels is None):
             raise BitsliceError("ADCs have at least 1 bit on average, and are allocated on the images for levels")
+        if self.levels_kept and self.adc_levels is None:
+            raise BitsliceError("levels of ADCs that stay are to be found first: say on how many images")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise BitsliceError(f"a learning rate is above 0, not {self.rate}")
         for told, count in {

@@ -44,6 +44,10 @@ class Stage:
     adc_levels: int | None = None
     """On how many training images the levels of every layer's ADCs are found again before each epoch
     (:func:`bitslice.crossbar.calibrate_adcs`); None: all layers have those of ``adc_bits``."""
+    levels_kept: bool = False
+    """Whether those found before the first epoch stay to the end."""
+    distilled: bool = False
+    """Whether the loss compares with what the network gave before this stage, without ADCs, in place of labels."""
     recalibrated: int | None = None
     """On how many training images batch normalization is estimated again after the last epoch, through the ADCs
     (:func:`bitslice.crossbar.recalibrate`); None: it stays as it was trained."""

@@ -280,6 +280,8 @@ def adapted(config: Config, how: Adaptation = PLAIN) -> Config:
         headroom=how.headroom,
         adc_gradient=how.gradient or experiment.adapt_gradient,
         adc_levels=how.adc_levels,
+        levels_kept=how.levels_kept,
+        distilled=how.distilled,
         recalibrated=how.recalibrated,
     )
     return replace(config, adapt=stage)
@@ -304,6 +306,8 @@ def adaptation(config: Config) -> Adaptation | None:
         stage.row_order,
         stage.headroom,
         stage.adc_levels,
+        stage.levels_kept,
+        stage.distilled,
         None if stage.adc_gradient is experiment.adapt_gradient else stage.adc_gradient,
         recalibrated=stage.recalibrated,
     )
@@ -338,7 +342,9 @@ def run_name(config: Config) -> str:
         if how.headroom:
             parts.append(f"h{how.headroom}")
         if how.adc_levels is not None:
-            parts.append("levels")
+            parts.append("levelskept" if how.levels_kept else "levels")
+        if how.distilled:
+            parts.append("distilled")
         if how.gradient is not None:
             parts.append(how.gradient.value)
         if how.epochs is not None:

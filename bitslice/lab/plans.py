@@ -66,7 +66,9 @@ def options(config: Config) -> str:
         words.append(f"--adc-bits {named}" if how.adc_mean is None else f"--adc-mean {how.adc_mean!r}")
         words.append(f"--row-order {how.row_order.value} --headroom {how.headroom}")
         if how.adc_levels is not None:
-            words.append(f"--adc-levels {how.adc_levels}")
+            words.append(f"--adc-levels {how.adc_levels}{' --adc-levels-kept' * how.levels_kept}")
+        if how.distilled:
+            words.append("--adc-distilled")
         if how.gradient is not None:
             words.append(f"--adc-gradient {how.gradient.value}")
         if how.epochs is not None:

@@ -5,6 +5,7 @@ data order follows from seed, stage and epoch alone, so a run that was interrupt
 nothing had happened.
 """
 
+import copy
 import io
 import math
 import sys
@@ -78,6 +79,7 @@ class Run:
         self.compiled = compiled
         self.checkpoint = folder / f"{self.name}.checkpoint"
         self.adcs: AdcChoice | None = None  # of the last epoch
+        self.teacher: nn.Module | None = None  # whose outputs are learned, in place of labels
         self.history: dict[str, list[Any]] = {key: [] for key in ("stage", "epoch", "loss", "accuracy", "mean_density")}
         self.seconds = 0.0  # spent by earlier, interrupted attempts
         self.started = time.monotonic()
@@ -130,6 +132,8 @@ class Run:
         if stage.adc_bits is None is stage.adc_mean:
             return nullcontext()
         crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
+        if self.adcs is not None and stage.levels_kept:
+            return through_adcs(model, self.adcs, crossbar, stage.adc_gradient)
         shown = network_input(images.pixels[: stage.adc_levels or 0], images, self.config.input_scaling)
         bits: AdcChoice | None = stage.adc_bits
         if stage.adc_mean is not None and isinstance(self.adcs, LayerAdcs):
@@ -164,9 +168,13 @@ class Run:
         for step, (pixels, labels) in enumerate(batches):
             for group in optimizer.param_groups:
                 group["lr"] = stage.learning_rate * stage.schedule.factor(epoch + (step + 0.5) / steps, stage.epochs)
+            x = network_input(pixels, images, config.input_scaling)
             with autocast:
-                logits = forward(network_input(pixels, images, config.input_scaling)).float()
-            loss = nn.functional.cross_entropy(logits, labels, label_smoothing=stage.label_smoothing)
+                logits = forward(x).float()
+                with torch.no_grad():
+                    taught = None if self.teacher is None else self.teacher(x).float().softmax(1)
+            target = labels if taught is None else taught
+            loss = nn.functional.cross_entropy(logits, target, label_smoothing=stage.label_smoothing)
             if regularizer is not None:
                 loss = loss + stage.alpha * regularizer()
             optimizer.zero_grad()
@@ -282,6 +290,7 @@ def run(
     if config.adapt is not None:
         if config.adapt.recalibrated is not None and not any(isinstance(m, _BatchNorm) for m in model.modules()):
             raise BitsliceError(f"{this.name}: the network has no batch normalization that could be estimated again")
+        this.teacher = copy.deepcopy(model).eval() if config.adapt.distilled else None
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
         leave_headroom(model, config.adapt.headroom)
         this.train(model, train_images, config.adapt, "adapt")
