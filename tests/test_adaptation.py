@@ -21,7 +21,7 @@ from bitslice.crossbar import (
 )
 from bitslice.errors import BitsliceError
 from bitslice.lab import evaluation, pipeline, records, training
-from bitslice.lab.adaptation import Adaptation
+from bitslice.lab.adaptation import CLAIMED, Adaptation
 from bitslice.lab.data import DATA_SETS, Images
 from bitslice.lab.experiments import adapted, run_name
 from bitslice.lab.records import Record
@@ -90,6 +90,57 @@ def test_the_resolutions_of_the_first_epoch_are_kept_also_by_a_run_that_goes_on(
     assert (read.adcs, read.adcs.resolutions) == (straight.adcs, first)
     assert read.adcs != first  # with levels
     assert_accuracy_is_that_on_crossbars(read, DATA_SETS["cifar10"](False))
+
+
+def test_levels_that_are_kept_are_found_once_also_by_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[Any]
+) -> None:
+    test_resume.patch(monkeypatch)
+    config = adapted(START, Adaptation(adc_levels=8, epochs=3, levels_kept=True))
+    straight = training.run(config, tmp_path / "straight", report=silent)
+    assert asked == [CLAIMED]
+    start = records.read(tmp_path / "straight" / "l1-s0.json").network()
+    images = DATA_SETS["cifar10"](True)
+    x = evaluation.network_input(images.pixels[:8], images, config.input_scaling)
+    assert straight.adcs == calibrate_adcs(start, x, CLAIMED, SPREAD)
+
+    def interrupt(line: str) -> None:
+        if "adapt 2/3" in line:
+            raise KeyboardInterrupt
+
+    (tmp_path / "cut").mkdir()
+    for path in (tmp_path / "straight").glob("l1-s0.*"):
+        shutil.copy(path, tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        training.run(config, tmp_path / "cut", report=interrupt, checkpoint_seconds=0)
+    asked.clear()
+    record = training.run(config, tmp_path / "cut", report=silent)
+    assert asked == []
+    assert (record.weights, record.final) == (straight.weights, straight.final)
+    assert records.read(record.path).adcs == straight.adcs
+
+
+@pytest.mark.usefixtures("digits")
+def test_a_distilled_network_learns_what_it_gave_before_and_sees_no_labels(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in trained.folder.glob("bl1-s0.*"):
+        shutil.copy(path, tmp_path)
+    config = adapted(small(Method.BL1), Adaptation((None,) * 4, epochs=1, rate=1e-12, distilled=True))
+    record = training.run(config, tmp_path, report=silent)
+    images, network = DATA_SETS["mnist"](True).first(config.train_images), trained.records[Method.BL1].network()
+    with torch.no_grad():
+        given = network.eval()(evaluation.network_input(images.pixels, images, config.input_scaling)).softmax(1)
+    entropy = float(-(given * given.log()).sum(1).mean())
+    assert record.epochs["loss"] == [pytest.approx(entropy, rel=1e-5)]
+
+    taught = adapted(small(Method.BL1), Adaptation(epochs=1, distilled=True))
+    plain = adapted(small(Method.BL1), Adaptation(epochs=1))
+    seen, labelled = (training.run(each, tmp_path, report=silent).weights for each in (taught, plain))
+    known = DATA_SETS["mnist"]
+    monkeypatch.setitem(DATA_SETS, "mnist", lambda train: replace(known(train), labels=0 * known(train).labels))
+    again = training.run(taught, tmp_path, report=silent)
+    assert again.weights == seen != labelled
 
 
 @pytest.mark.usefixtures("digits")

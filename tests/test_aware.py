@@ -307,6 +307,8 @@ class TestConfiguration:
         assert run_name(adapted(small(Method.L1, 1, 3.0), every)) == (
             "l1-a3-mean2-spread-h1-levels-gaussian-e3-r0.025-bn2000-s1"
         )
+        taught = Adaptation(adc_levels=25, levels_kept=True, distilled=True, epochs=3)
+        assert run_name(adapted(small(Method.BL1), taught)) == "bl1-adc3.3.3.1-spread-levelskept-distilled-e3-s0"
 
     def test_epochs_are_the_profile_s_unless_they_are_named(self) -> None:
         def epochs(profile: Profile, how: Adaptation) -> int:
@@ -357,6 +359,7 @@ class TestConfiguration:
             ),
             *(({"rate": rate}, f"a learning rate is above 0, not {rate}") for rate in (0.0, -0.1, math.inf, math.nan)),
             ({"adc_levels": 0}, "the levels of ADCs are found on at least 1 image, not 0"),
+            ({"levels_kept": True}, "levels of ADCs that stay are to be found first: say on how many images"),
             ({"epochs": 0}, "a network is adapted for at least 1 epoch, not 0"),
             ({"recalibrated": 0}, "batch normalization is estimated again on at least 1 image, not 0"),
             ({"recalibrated": -3}, "batch normalization is estimated again on at least 1 image, not -3"),

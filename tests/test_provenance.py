@@ -54,6 +54,8 @@ ADAPTATIONS = (
     Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),
     Adaptation(None, 2.25, RowOrder.CONSECUTIVE, 1, 9, AdcGradient.GAUSSIAN, 3, 0.0125),
     Adaptation((Adc(3, 2), None, 3, 1), gradient=AdcGradient.SHARE, rate=1e-7, recalibrated=1),
+    Adaptation(adc_levels=9, levels_kept=True),
+    Adaptation(distilled=True),
 )
 
 

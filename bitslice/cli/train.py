@@ -95,12 +95,12 @@ def configuration(options: argparse.Namespace) -> "Config":
             by_value(RowOrder, options.row_order),
             options.headroom,
             options.adc_levels,
-            options.adc_levels_kept,
-            options.adc_distilled,
             None if options.adc_gradient is None else by_value(AdcGradient, options.adc_gradient),
             options.adc_epochs,
             options.adc_rate,
             options.adc_recalibrate,
+            options.adc_levels_kept,
+            options.adc_distilled,
         )
         config = adapted(config, how)
     return config

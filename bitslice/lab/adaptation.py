@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import cast
 
-from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder
+from bitslice.crossbar import AdcGradient, AdcSetting, RowOrder, adc_word
 from bitslice.errors import BitsliceError
 from bitslice.lab.words import Profile
 
@@ -23,13 +23,13 @@ class Adaptation:
         headroom: highest bits of every weight's word that stay 0.
         adc_levels: on how many training images the levels of every layer's ADCs are found again before each epoch;
             None: all layers have the same.
-        levels_kept: whether those found before the first epoch stay.
-        distilled: whether the network learns what it gave before, without ADCs, in place of labels (knowledge
-            distillation, Hinton et al. 2015, at temperature 1).
         gradient: what the backward pass makes of ADCs; None: the experiment's.
         epochs: how long; None: as the profile has it.
         rate: peak of the learning rate; None: the experiment's.
         recalibrated: on how many training images batch normalization is estimated again at the end; None: it is not.
+        levels_kept: whether those found before the first epoch stay.
+        distilled: whether the network learns what it gave before, without ADCs, in place of labels (knowledge
+            distillation, Hinton et al. 2015, at temperature 1).
 
     Raises:
         BitsliceError: for ADCs both named and allocated, or allocated without levels; no image, no epoch, or no rate
@@ -41,12 +41,12 @@ class Adaptation:
     row_order: RowOrder = RowOrder.SPREAD
     headroom: int = 0
     adc_levels: int | None = None
-    levels_kept: bool = False
-    distilled: bool = False
     gradient: AdcGradient | None = None
     epochs: int | None = None
     rate: float | None = None
     recalibrated: int | None = None
+    levels_kept: bool = False
+    distilled: bool = False
 
     def __post_init__(self) -> None:
         if (self.adc_bits is None) is (self.adc_mean is None):
@@ -69,6 +69,33 @@ class Adaptation:
     def asked(self) -> AdcSetting | float:
         """ADCs as they were asked for: named slice by slice, or by their mean resolution."""
         return float(self.adc_mean) if self.adc_mean is not None else cast(AdcSetting, self.adc_bits)
+
+    @property
+    def name(self) -> str:
+        """Its part of the file name of a run.
+
+        >>> LONGER.name
+        'adc3.3.3.1-spread-levels-e10'
+        """
+        named = ".".join(adc_word(adc) for adc in self.adc_bits or ())
+        parts = [f"adc{named}" if self.adc_mean is None else f"mean{self.adc_mean:g}"]
+        if self.row_order is not RowOrder.CONSECUTIVE:
+            parts.append(self.row_order.value)
+        if self.headroom:
+            parts.append(f"h{self.headroom}")
+        if self.adc_levels is not None:
+            parts.append("levelskept" if self.levels_kept else "levels")
+        if self.distilled:
+            parts.append("distilled")
+        if self.gradient is not None:
+            parts.append(self.gradient.value)
+        if self.epochs is not None:
+            parts.append(f"e{self.epochs}")
+        if self.rate is not None:
+            parts.append(f"r{self.rate:.15g}")
+        if self.recalibrated is not None:
+            parts.append(f"bn{self.recalibrated}")
+        return "-".join(parts)
 
     def epochs_of(self, profile: Profile) -> int:
         """How many epochs a network of ``profile`` is adapted."""

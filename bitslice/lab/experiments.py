@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bitslice.crossbar import AdcGradient, RowOrder, adc_word, adcs
+from bitslice.crossbar import AdcGradient, RowOrder, adcs
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import Rounding
 from bitslice.lab.adaptation import ALLOCATED_MEANS, GAUSSIAN, LEVELS, LONGER, PLAIN, STRAIGHT, Adaptation
@@ -306,10 +306,10 @@ def adaptation(config: Config) -> Adaptation | None:
         stage.row_order,
         stage.headroom,
         stage.adc_levels,
-        stage.levels_kept,
-        stage.distilled,
         None if stage.adc_gradient is experiment.adapt_gradient else stage.adc_gradient,
         recalibrated=stage.recalibrated,
+        levels_kept=stage.levels_kept,
+        distilled=stage.distilled,
     )
     epochs = None if how.epochs_of(config.profile) == stage.epochs else stage.epochs
     return replace(
@@ -335,22 +335,5 @@ def run_name(config: Config) -> str:
         parts.append(config.input_scaling.value)
     how = adaptation(config)
     if how is not None:
-        named = ".".join(adc_word(adc) for adc in how.adc_bits or ())
-        parts.append(f"adc{named}" if how.adc_mean is None else f"mean{how.adc_mean:g}")
-        if how.row_order is not RowOrder.CONSECUTIVE:
-            parts.append(how.row_order.value)
-        if how.headroom:
-            parts.append(f"h{how.headroom}")
-        if how.adc_levels is not None:
-            parts.append("levelskept" if how.levels_kept else "levels")
-        if how.distilled:
-            parts.append("distilled")
-        if how.gradient is not None:
-            parts.append(how.gradient.value)
-        if how.epochs is not None:
-            parts.append(f"e{how.epochs}")
-        if how.rate is not None:
-            parts.append(f"r{how.rate:.15g}")
-        if how.recalibrated is not None:
-            parts.append(f"bn{how.recalibrated}")
+        parts.append(how.name)
     return "-".join([*parts, f"s{config.seed}"])
