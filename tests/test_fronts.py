@@ -62,7 +62,7 @@ def test_what_was_tried_is_gathered_by_experiment_with_its_files(tmp_path: Path)
         path.write_text(json.dumps(values))
     (found,) = analysis.tried([THROUGH, START], tmp_path).values()
     assert found.reports == {kind: {"bl1": [Report.from_dict(values)]} for kind in analysis.REMEDIES}
-    assert found.adapted == {title: {} for title in (*analysis.ADAPTATIONS, *analysis.ALLOCATIONS)} | TRIED.adapted
+    assert found.adapted == {title: {} for title in (*analysis.ADAPTATIONS, *analysis.OTHERS)} | TRIED.adapted
     assert found.paths == [THROUGH.path, *paths]
 
 
@@ -154,7 +154,7 @@ THROUGH_MEAN = replace(
     config=adapted(START.config, HOW),
     final={**THROUGH.final, "adcs": to_json(LayerAdcs({"1": (2, 1, 1, 1), "2": (1, 1, 2, 1)})), "adc_accuracy": 97.7},
 )
-*_, TITLE = analysis.ALLOCATIONS
+TITLE = "Allocated, 1.5 bits on average, trained through"
 WITH_MEANS = analysis.Tried({**REPORTS, "levels": LEVELS}, {TITLE: {"bl1": [THROUGH_MEAN]}})
 
 
@@ -163,7 +163,6 @@ def allocations() -> dict[tuple[str, str, object], analysis.Way]:
 
 
 def test_allocated_adcs_are_ways_of_their_own_by_their_mean() -> None:
-    assert TITLE == "Allocated, 1.5 bits on average, trained through"
     told = [(way.method, way.how, way.adcs, way.accuracy.values, way.spoiled) for way in ways(WITH_MEANS)][3:]
     assert told == [
         ("quantized", "Levels found", (4,) * 4, (97.6,), 0.25),

@@ -7,7 +7,17 @@ from functools import partial
 from bitslice.crossbar import AdcGradient, RowOrder, adcs
 from bitslice.errors import BitsliceError
 from bitslice.fixed_point import Rounding
-from bitslice.lab.adaptation import ALLOCATED_MEANS, GAUSSIAN, LEVELS, LONGER, PLAIN, STRAIGHT, Adaptation
+from bitslice.lab.adaptation import (
+    ALLOCATED_MEANS,
+    GAUSSIAN,
+    LEVELS,
+    LONGER,
+    PLAIN,
+    SINGLE,
+    STRAIGHT,
+    TAUGHT,
+    Adaptation,
+)
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
 from bitslice.lab.stages import finetuning, pretraining, threshold
@@ -212,7 +222,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 (Method.BL1, Adaptation(headroom=2)),
                 (Method.QUANTIZED, LEVELS),
                 (Method.BL1, LEVELS),
-                *((Method.QUANTIZED, how) for how in (GAUSSIAN, STRAIGHT)),
+                *((Method.QUANTIZED, how) for how in (GAUSSIAN, STRAIGHT, SINGLE)),
             ),
             adapt_rate=0.2,
             adapt_rate_headroom=0.2,
@@ -232,7 +242,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             },
             adapted=(
                 *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
-                (Method.QUANTIZED, LONGER),
+                *((Method.QUANTIZED, how) for how in (LONGER, TAUGHT)),
                 *((Method.QUANTIZED, how) for how in ALLOCATED_MEANS),
             ),
         ),

@@ -51,17 +51,17 @@ from bitslice.book.analysis.simulated import (
     small_adcs_finding,
     tolerated,
 )
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, ALLOCATIONS, REMEDIES, ByMethod, Tried, inside, tried
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, OTHERS, REMEDIES, ByMethod, Tried, inside, tried
 
 __all__ = [
     "ADAPTATIONS",
     "ALLOCATED",
-    "ALLOCATIONS",
     "CLAIMED_BITS",
     "GIVEN_UP",
     "KEPT",
     "LAWS",
     "NEARLY",
+    "OTHERS",
     "REMEDIES",
     "SHOWN",
     "WITHOUT",

@@ -7,7 +7,7 @@ from pathlib import Path
 from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies, seed_of
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, ALLOCATIONS, REMEDIES, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, OTHERS, REMEDIES, Tried, inside
 from bitslice.costs import COMPONENTS
 from bitslice.crossbar import AdcChoice, AdcSetting, LayerAdcs, adcs
 from bitslice.crossbar.adc import adcs_of
@@ -134,7 +134,7 @@ def ways(tried: Tried) -> Iterator[Way]:
                 title = ALLOCATED if isinstance(asked, float) else REMEDIES[kind]
                 bits = tuple(setting.adc_bits for setting in settings)
                 yield Way(method, title, asked, accuracy, reports, bits, _spoiled(found))
-    for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items():
+    for title, how in {**ADAPTATIONS, **OTHERS}.items():
         for method, runs in tried.adapted.get(title, {}).items():
             alike = tried.reports.get(_mapping(how, tried), {}).get(method, [])
             mapped = {Path(each.network).stem: each for each in alike}

@@ -7,7 +7,7 @@ from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import adapted, paired
 from bitslice.book.analysis.simulated import seed_of, simulated
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATIONS, Tried
+from bitslice.book.analysis.tried import ADAPTATIONS, OTHERS, Tried
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
@@ -43,8 +43,7 @@ def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
             starts = [run.config for pairs in own.values() for run, _ in pairs]
             reports = {method: [report for _, report in pairs] for method, pairs in own.items()}
             through = {
-                title: adapted(records, experiment, how, starts)
-                for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items()
+                title: adapted(records, experiment, how, starts) for title, how in {**ADAPTATIONS, **OTHERS}.items()
             }
             paths = [folder / "levels" / experiment / run.path.name for pairs in own.values() for run, _ in pairs]
             paths += [run.path for methods in through.values() for runs in methods.values() for run in runs]

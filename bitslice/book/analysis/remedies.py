@@ -96,7 +96,7 @@ def adc_finding(experiment: str, records: Sequence[Record], tried: Tried) -> str
             for method, runs in methods.items()
             if runs
             and runs[0].config.adapt
-            and runs[0].config.adapt.adc_bits is not None
+            and runs[0].config.adapt.adc_bits == CLAIMED
             and bool(runs[0].config.adapt.headroom) == headroom
             and (cost := below_quantized(records, runs))
         }

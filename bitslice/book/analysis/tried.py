@@ -7,7 +7,17 @@ from pathlib import Path
 from bitslice.book.analysis.seeds import Spread
 from bitslice.book.analysis.selection import adapted, beside, read_each
 from bitslice.crossbar.geometry import RowOrder
-from bitslice.lab.adaptation import ALLOCATED_MEANS, GAUSSIAN, LEVELS, LONGER, PLAIN, STRAIGHT, Adaptation
+from bitslice.lab.adaptation import (
+    ALLOCATED_MEANS,
+    GAUSSIAN,
+    LEVELS,
+    LONGER,
+    PLAIN,
+    SINGLE,
+    STRAIGHT,
+    TAUGHT,
+    Adaptation,
+)
 from bitslice.lab.records import Record
 from bitslice.lab.report import Report, read
 from bitslice.lab.words import Method
@@ -29,14 +39,17 @@ ADAPTATIONS = {
     "2 bits of headroom, trained through": Adaptation(headroom=2),
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
+    "Levels found once, taught for 14 epochs": TAUGHT,
 }
-"""How networks were adapted to the claimed ADCs; but for the first, rows are spread."""
+"""How networks were adapted to the claimed ADCs; but for the first, rows are spread. *Taught*: by what the network gave
+before; batch norm was estimated again."""
 
 ALLOCATED = "Resolutions allocated"
 """Title of what gives every layer and slice a resolution of its own; levels are found too."""
 
-ALLOCATIONS = {f"Allocated, {how.adc_mean:g} bits on average, trained through": how for how in ALLOCATED_MEANS}
-"""How networks were adapted to such ADCs."""
+OTHERS = {f"Allocated, {how.adc_mean:g} bits on average, trained through": how for how in ALLOCATED_MEANS}
+OTHERS["1 bit in every slice, levels found once, trained through"] = SINGLE
+"""How networks were adapted to other ADCs."""
 
 ByMethod = Mapping[str, Sequence[Record]]
 
@@ -47,8 +60,7 @@ class Tried:
 
     Attributes:
         reports: by kind (a key of :data:`REMEDIES`) and method, one a seed; a kind may be missing.
-        adapted: records of runs adapted to ADCs, by a key of :data:`ADAPTATIONS` or :data:`ALLOCATIONS` and method;
-            likewise.
+        adapted: records of runs adapted to ADCs, by a title in :data:`ADAPTATIONS` or :data:`OTHERS`, and method.
         paths: of the files of both.
     """
 
@@ -82,7 +94,7 @@ def tried(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
     found = {}
     for experiment in reports["report"]:
         own = {kind: each[experiment] for kind, each in reports.items() if experiment in each}
-        runs = {title: adapted(records, experiment, how) for title, how in {**ADAPTATIONS, **ALLOCATIONS}.items()}
+        runs = {title: adapted(records, experiment, how) for title, how in {**ADAPTATIONS, **OTHERS}.items()}
         files = [run.path for methods in runs.values() for listed in methods.values() for run in listed]
         files += [path for kind in own for listed in paths[kind][experiment].values() for path in listed]
         found[experiment] = Tried(own, runs, files)

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from bitslice.book.analysis import ALLOCATED, ALLOCATIONS, KEPT, SHOWN, Way
+from bitslice.book.analysis import ALLOCATED, KEPT, OTHERS, SHOWN, Way
 from bitslice.book.figures import INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES
 
 
@@ -27,7 +27,7 @@ def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]
             style = {"color": METHOD_COLOURS[method], "marker": METHOD_MARKERS[method]}
             line = sorted((x, way.accuracy.mean) for x, way in own if way.how == ALLOCATED)
             alike = [(x, way.accuracy.mean) for x, way in own if not isinstance(way.adcs, float)]
-            trained = [(x, way.accuracy.mean) for x, way in own if way.how in ALLOCATIONS]
+            trained = [(x, way.accuracy.mean) for x, way in own if way.how in OTHERS]
             if line:
                 panel.plot(*zip(*line, strict=True), **style, ms=4, lw=1.2, label=METHOD_NAMES[method])
             if alike:
