@@ -276,12 +276,6 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
         "CIFAR-10, ResNet-20",
         "CIFAR-10, ResNet-20, longer training",
     ]
-    text = analysis.longer_finding("R", TRIED, longer["cifar10-resnet20"])
-    assert text == (
-        "R: *Quantized* has 98.00% then (n=1), 0.00 more at equal seeds. With 2.5 bits on average, nothing trained for "
-        "the ADCs, it lies 0.20 points below."
-    )
-    assert analysis.longer_finding("R", TRIED, TRIED) is None
     short = replace(START, config=EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED), final={"accuracy": 95.5})
     assert analysis.schedule_finding([short], [run]) == (
         "Trained for 96 epochs, not 24, *Quantized* has 96.00% (n=1), 0.50 points more at equal seeds."

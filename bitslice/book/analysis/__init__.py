@@ -15,7 +15,6 @@ from bitslice.book.analysis.fronts import (
 )
 from bitslice.book.analysis.headline import NEARLY, Cell, Standing, answer, matrix, sentences
 from bitslice.book.analysis.longer import (
-    longer_finding,
     longer_runs,
     schedule_finding,
     sparser_finding,
@@ -103,7 +102,6 @@ __all__ = [
     "layers",
     "layers_finding",
     "levels",
-    "longer_finding",
     "longer_runs",
     "matrix",
     "measured",

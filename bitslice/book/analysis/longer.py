@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bitslice.book.analysis.remedies import KEPT, MEAN, allocated_below
+from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import adapted, paired
-from bitslice.book.analysis.simulated import seed_of, simulated
+from bitslice.book.analysis.simulated import simulated
 from bitslice.book.analysis.tried import ADAPTATIONS, OTHERS, Tried
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
@@ -116,29 +116,3 @@ def sparser_finding(runs: Mapping[str, Sequence[Record]]) -> str | None:
         return None
     told = f"slices are sparser by {'; '.join(kept)}" if kept else "no method has sparser slices"
     return f"At most {KEPT:g} points below *Quantized* of that length, {told}{''.join(f'; {each}' for each in lost)}."
-
-
-def longer_finding(title: str, shorter: Tried, longer: Tried) -> str | None:
-    """In words: how accurate *Quantized* is after the longer training, with ADCs and without.
-
-    Args:
-        title: of the experiment.
-        shorter: what was tried after the usual training.
-        longer: and after the longer one.
-
-    Returns:
-        None where resolutions were not allocated to it.
-    """
-    quantized = Method.QUANTIZED.value
-    below = allocated_below(longer).get(quantized)
-    if below is None:
-        return None
-    before = {seed_of(report): report.digital_accuracy for report in shorter.plain[quantized]}
-    reports = longer.plain[quantized]
-    exact = Spread(tuple(report.digital_accuracy for report in reports))
-    more = [report.digital_accuracy - before[seed_of(report)] for report in reports if seed_of(report) in before]
-    gained = f", {Spread(tuple(more)).text()} more at equal seeds" if more else ""
-    return (
-        f"{title}: *Quantized* has {exact.text(2, '%')} then (n={exact.n}){gained}. "
-        f"With {MEAN:g} bits on average, nothing trained for the ADCs, it lies {below.text()} points below."
-    )

@@ -112,7 +112,9 @@ def adc_finding(experiment: str, records: Sequence[Record], tried: Tried) -> str
         f"trained through them, {whole}" if whole else "",
         f"with weights of fewer bits, {fewer}" if fewer else "",
     ]
-    return f"{experiment}: {'; '.join(filter(None, found)) or 'no network was tried on the claimed ADCs'}."
+    told = "; ".join(filter(None, found)) or "no network was tried on the claimed ADCs"
+    measure = f" (*Quantized* without ADCs {tried.quantized:.2f}%)" if Method.QUANTIZED.value in tried.plain else ""
+    return f"{experiment}{measure}: {told}."
 
 
 def _accuracy(runs: Sequence[Record]) -> str:
