@@ -346,8 +346,8 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
     quantized = [replace(report(own, {}), network=f"results/mnist/quantized-s{k}") for k, own in enumerate((98, 97.5))]
     kinds = {"report": {"quantized": quantized}, "levels": {"bl1": [on(0, 97.75), on(1, 97.0), on(2, 50.0)]}}
     assert analysis.adc_finding("MNIST", [], analysis.Tried(kinds, {})) == (
-        "MNIST (*Quantized* without ADCs 97.75%): as trained, as many bits allocated to layers and slices, **within 0.5 "
-        f"points** of *Quantized*, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
+        "MNIST (*Quantized* without ADCs 97.75%): as trained, as many bits allocated to layers and slices, **within "
+        f"0.5 points** of *Quantized*, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
     )
 
 
