@@ -465,6 +465,9 @@ class TestRun:
             (["--adc-epochs", "0"], "--adc-epochs takes part in training through ADCs"),
             (["--adc-rate", "0.1"], "--adc-rate takes part in training through ADCs"),
             (["--adc-recalibrate", "9"], "--adc-recalibrate takes part in training through ADCs"),
+            (["--adc-levels-kept"], "--adc-levels-kept takes part in training through ADCs"),
+            (["--adc-distilled"], "--adc-distilled takes part in training through ADCs"),
+            (["--adc-bits", "3,3,3,1", "--adc-levels-kept"], "levels of ADCs that stay are to be found first"),
             (["--adc-bits", "3,3,3,1", "--adc-levels", "0"], "are found on at least 1 image, not 0"),
             (
                 ["--adc-bits", "3,3,3,1", "--adc-mean", "2", "--adc-levels", "9"],
