@@ -115,7 +115,7 @@ LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
 TAUGHT = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=14, rate=0.005, recalibrated=4000)
 """Levels are found once; the network learns what it gave before; batch normalization is estimated again at the end."""
-SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=20, rate=0.4)
+SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
 """As :data:`PLAIN`, with a gradient around thresholds."""
