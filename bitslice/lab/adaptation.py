@@ -113,7 +113,7 @@ LEVELS = Adaptation(adc_levels=100)
 """Levels are found, layer by layer."""
 LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
-TAUGHT = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=14, rate=0.005, recalibrated=4000)
+DISTILLED = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=14, rate=0.005, recalibrated=4000)
 """Levels are found once; the network learns what it gave before; batch normalization is estimated again at the end."""
 SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""

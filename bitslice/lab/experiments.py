@@ -9,13 +9,13 @@ from bitslice.errors import BitsliceError
 from bitslice.fixed_point import Rounding
 from bitslice.lab.adaptation import (
     ALLOCATED_MEANS,
+    DISTILLED,
     GAUSSIAN,
     LEVELS,
     LONGER,
     PLAIN,
     SINGLE,
     STRAIGHT,
-    TAUGHT,
     Adaptation,
 )
 from bitslice.lab.checks import check_seed, of_profile
@@ -242,7 +242,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             },
             adapted=(
                 *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
-                *((Method.QUANTIZED, how) for how in (LONGER, TAUGHT)),
+                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED)),
                 *((Method.QUANTIZED, how) for how in ALLOCATED_MEANS),
             ),
         ),

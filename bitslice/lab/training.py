@@ -172,8 +172,7 @@ class Run:
             with autocast:
                 logits = forward(x).float()
                 with torch.no_grad():
-                    taught = None if self.teacher is None else self.teacher(x).float().softmax(1)
-            target = labels if taught is None else taught
+                    target = labels if self.teacher is None else self.teacher(x).float().softmax(1)
             loss = nn.functional.cross_entropy(logits, target, label_smoothing=stage.label_smoothing)
             if regularizer is not None:
                 loss = loss + stage.alpha * regularizer()

@@ -9,13 +9,13 @@ from bitslice.book.analysis.selection import adapted, beside, read_each
 from bitslice.crossbar.geometry import RowOrder
 from bitslice.lab.adaptation import (
     ALLOCATED_MEANS,
+    DISTILLED,
     GAUSSIAN,
     LEVELS,
     LONGER,
     PLAIN,
     SINGLE,
     STRAIGHT,
-    TAUGHT,
     Adaptation,
 )
 from bitslice.lab.records import Record
@@ -39,9 +39,9 @@ ADAPTATIONS = {
     "2 bits of headroom, trained through": Adaptation(headroom=2),
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
-    "Levels found once, taught for 14 epochs": TAUGHT,
+    "Levels found once, distilled for 14 epochs": DISTILLED,
 }
-"""How networks were adapted to the claimed ADCs; but for the first, rows are spread. *Taught*: by what the network gave
+"""How networks were adapted to the claimed ADCs; but for the first, rows are spread. *Distilled*: taught by what the network gave
 before; batch norm was estimated again."""
 
 ALLOCATED = "Resolutions allocated"
