@@ -124,5 +124,6 @@ STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)
 ALLOCATED_MEANS = (
     Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
     Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),
+    Adaptation(None, 1.5, adc_levels=25, epochs=2, recalibrated=4000, levels_kept=True, distilled=True),
 )
 """Resolutions are allocated to layers and slices, levels found; batch normalization is estimated again at the end."""

@@ -41,13 +41,16 @@ ADAPTATIONS = {
     "Levels found, trained through for 10 epochs": LONGER,
     "Levels found once, distilled for 14 epochs": DISTILLED,
 }
-"""How networks were adapted to the claimed ADCs; but for the first, rows are spread. *Distilled*: taught by what the network gave
-before; batch norm was estimated again."""
+"""How networks were adapted to the claimed ADCs; but for the first, rows are spread. Where they were distilled, batch
+norm was estimated again."""
 
 ALLOCATED = "Resolutions allocated"
 """Title of what gives every layer and slice a resolution of its own; levels are found too."""
 
-OTHERS = {f"Allocated, {how.adc_mean:g} bits on average, trained through": how for how in ALLOCATED_MEANS}
+OTHERS = {
+    f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
+    for how in ALLOCATED_MEANS
+}
 OTHERS["1 bit in every slice, levels found once, trained through"] = SINGLE
 """How networks were adapted to other ADCs."""
 
