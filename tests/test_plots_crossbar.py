@@ -331,6 +331,8 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
         "0.75 below (n=1)."
     )
     assert "**within 0.5 points**" in finding(replace(quantized, final=start.final), runs)
+    less = {**start.final, "accuracy": 97.0}
+    assert finding(replace(quantized, final=less), runs).endswith("(rows spread), 0.25 above (n=1).")
     assert finding(start, runs) == "MNIST: no network was tried on the claimed ADCs."
     roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
     both = finding(quantized, runs | {"Roomy": {"bl1": [roomy]}})

@@ -60,7 +60,8 @@ def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread
 def _standing(method: str, how: str, below: Spread) -> str:
     name = next(known.title for known in Method if known.value == method)
     within = "within" if below.mean <= KEPT else "not within"
-    lost = f"{below.text()} below (n={below.n})"
+    above = Spread(tuple(-points for points in below.values))
+    lost = f"{above.text()} above (n={above.n})" if below.mean < 0 else f"{below.text()} below (n={below.n})"
     return f"**{within} {KEPT:g} points** of *Quantized*, closest *{name}*{how}, {lost}"
 
 
