@@ -327,13 +327,13 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
         return analysis.adc_finding("MNIST", [known], analysis.Tried({"report": {}}, through))
 
     assert finding(quantized, runs) == (
-        "MNIST: trained through them, **not within 0.5 points** of *Quantized*, closest *Bit-slice L1* (rows spread), "
-        "0.75 below (n=1)."
+        "MNIST, against *Quantized* without ADCs: trained through them, **not within 0.5 points**, closest *Bit-slice "
+        "L1* (rows spread), 0.75 below (n=1)."
     )
     assert "**within 0.5 points**" in finding(replace(quantized, final=start.final), runs)
     less = {**start.final, "accuracy": 97.0}
     assert finding(replace(quantized, final=less), runs).endswith("(rows spread), 0.25 above (n=1).")
-    assert finding(start, runs) == "MNIST: no network was tried on the claimed ADCs."
+    assert finding(start, runs) == "MNIST, against *Quantized* without ADCs: no network was tried on the claimed ADCs."
     roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
     both = finding(quantized, runs | {"Roomy": {"bl1": [roomy]}})
     assert "; with weights of fewer bits, **not within 0.5 points**" in both
@@ -348,8 +348,8 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
     quantized = [replace(report(own, {}), network=f"results/mnist/quantized-s{k}") for k, own in enumerate((98, 97.5))]
     kinds = {"report": {"quantized": quantized}, "levels": {"bl1": [on(0, 97.75), on(1, 97.0), on(2, 50.0)]}}
     assert analysis.adc_finding("MNIST", [], analysis.Tried(kinds, {})) == (
-        "MNIST (*Quantized* without ADCs 97.75%): as trained, as many bits allocated to layers and slices, **within "
-        f"0.5 points** of *Quantized*, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
+        "MNIST, against *Quantized* without ADCs (97.75%): as trained, as many bits allocated to layers and slices, "
+        f"**within 0.5 points**, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
     )
 
 

@@ -62,7 +62,7 @@ def _standing(method: str, how: str, below: Spread) -> str:
     within = "within" if below.mean <= KEPT else "not within"
     above = Spread(tuple(-points for points in below.values))
     lost = f"{above.text()} above (n={above.n})" if below.mean < 0 else f"{below.text()} below (n={below.n})"
-    return f"**{within} {KEPT:g} points** of *Quantized*, closest *{name}*{how}, {lost}"
+    return f"**{within} {KEPT:g} points**, closest *{name}*{how}, {lost}"
 
 
 def allocated_below(tried: Tried) -> dict[str, Spread]:
@@ -114,8 +114,8 @@ def adc_finding(experiment: str, records: Sequence[Record], tried: Tried) -> str
         f"with weights of fewer bits, {fewer}" if fewer else "",
     ]
     told = "; ".join(filter(None, found)) or "no network was tried on the claimed ADCs"
-    measure = f" (*Quantized* without ADCs {tried.quantized:.2f}%)" if Method.QUANTIZED.value in tried.plain else ""
-    return f"{experiment}{measure}: {told}."
+    exact = f" ({tried.quantized:.2f}%)" if Method.QUANTIZED.value in tried.plain else ""
+    return f"{experiment}, against *Quantized* without ADCs{exact}: {told}."
 
 
 def _accuracy(runs: Sequence[Record]) -> str:
