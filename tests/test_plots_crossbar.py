@@ -323,20 +323,16 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     }
     assert tables.adapted_costs([start, run], runs) == []
 
-    def finding(known: Record, through: dict[str, dict[str, list[Record]]]) -> str:
-        return analysis.adc_finding("MNIST", [known], analysis.Tried({"report": {}}, through))
+    def found(known: Record, through: dict[str, dict[str, list[Record]]]) -> list[Any]:
+        return list(analysis.closest_adcs([known], analysis.Tried({"report": {}}, through)).values())
 
-    assert finding(quantized, runs) == (
-        "MNIST, against *Quantized* without ADCs: trained through them, **not within 0.5 points**, closest *Bit-slice "
-        "L1* (rows spread), 0.75 below (n=1)."
-    )
-    assert "**within 0.5 points**" in finding(replace(quantized, final=start.final), runs)
-    less = {**start.final, "accuracy": 97.0}
-    assert finding(replace(quantized, final=less), runs).endswith("(rows spread), 0.25 above (n=1).")
-    assert finding(start, runs) == "MNIST, against *Quantized* without ADCs: no network was tried on the claimed ADCs."
-    roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)))
-    both = finding(quantized, runs | {"Roomy": {"bl1": [roomy]}})
-    assert "; with weights of fewer bits, **not within 0.5 points**" in both
+    assert found(quantized, runs) == [None, ("bl1", analysis.Spread((0.75,))), None]
+    assert found(start, runs) == [None] * 3
+    roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)), final={"adc_accuracy": 98.5})
+    other = replace(run, config=adapted(start.config, Adaptation((4, 4, 4, 2))), final={"adc_accuracy": 99.0})
+    better = replace(run, final={"adc_accuracy": 97.5})
+    every = runs | {"Roomy": {"bl1": [roomy]}, "Other": {"bl1": [other]}, "Better": {"l1": [better]}}
+    assert found(quantized, every) == [None, ("l1", analysis.Spread((0.5,))), ("bl1", analysis.Spread((-0.5,)))]
 
 
 def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed() -> None:
@@ -347,10 +343,20 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
 
     quantized = [replace(report(own, {}), network=f"results/mnist/quantized-s{k}") for k, own in enumerate((98, 97.5))]
     kinds = {"report": {"quantized": quantized}, "levels": {"bl1": [on(0, 97.75), on(1, 97.0), on(2, 50.0)]}}
-    assert analysis.adc_finding("MNIST", [], analysis.Tried(kinds, {})) == (
-        "MNIST, against *Quantized* without ADCs (97.75%): as trained, as many bits allocated to layers and slices, "
-        f"**within 0.5 points**, closest *Bit-slice L1*, {analysis.Spread((0.25, 0.5)).text()} below (n=2)."
-    )
+    tried = analysis.Tried(kinds, {})
+    assert analysis.closest_adcs([], tried)["As many bits, allocated"] == ("bl1", analysis.Spread((0.25, 0.5)))
+    within, beyond = f"**{analysis.Spread((0.25, 0.5)).text()}** (Bit-slice L1, n=2)", "1.00 (Bit-slice L1, n=1)"
+    lossy = analysis.Tried({**kinds, "levels": {"bl1": [on(0, 97.0)]}}, {})
+    assert tables.closest_adcs([], {"MNIST": tried, "Other": lossy}) == [
+        {
+            "Network": title,
+            "Quantized (%)": "97.75",
+            "As many bits, allocated": cell,
+            "Trained through": "–",
+            "Likewise, on three slices": "–",
+        }
+        for title, cell in (("MNIST", within), ("Other", beyond))
+    ]
 
 
 def test_accuracy_by_strength_has_a_panel_a_departure() -> None:

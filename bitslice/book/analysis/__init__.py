@@ -24,7 +24,7 @@ from bitslice.book.analysis.longer import (
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
-from bitslice.book.analysis.remedies import KEPT, WITHOUT, adc_finding, below_quantized, by_remedy, column_finding
+from bitslice.book.analysis.remedies import KEPT, WITHOUT, below_quantized, by_remedy, closest_adcs, column_finding
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
     adapted,
@@ -79,7 +79,6 @@ __all__ = [
     "accuracies",
     "adapted",
     "adapted_cost",
-    "adc_finding",
     "answer",
     "at_alpha",
     "at_default_alpha",
@@ -92,6 +91,7 @@ __all__ = [
     "cheapest_ways",
     "chosen_for_each",
     "claims",
+    "closest_adcs",
     "column_finding",
     "density_at",
     "density_ratio",

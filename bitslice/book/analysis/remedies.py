@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies, seed_of
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, Tried
 from bitslice.crossbar import resolution
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
@@ -57,14 +57,6 @@ def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread
     return Spread(lost) if lost else None
 
 
-def _standing(method: str, how: str, below: Spread) -> str:
-    name = next(known.title for known in Method if known.value == method)
-    within = "within" if below.mean <= KEPT else "not within"
-    above = Spread(tuple(-points for points in below.values))
-    lost = f"{above.text()} above (n={above.n})" if below.mean < 0 else f"{below.text()} below (n={below.n})"
-    return f"**{within} {KEPT:g} points**, closest *{name}*{how}, {lost}"
-
-
 def allocated_below(tried: Tried) -> dict[str, Spread]:
     """By method, points below the quantized network of its seed with as many bits on average as in the claimed ADCs."""
     exact = tried.plain.get(Method.QUANTIZED.value, [])
@@ -78,44 +70,36 @@ def allocated_below(tried: Tried) -> dict[str, Spread]:
     return {method: Spread(tuple(lost)) for method, lost in found.items()}
 
 
-def adc_finding(experiment: str, records: Sequence[Record], tried: Tried) -> str:
-    """In words: which network on the claimed ADCs comes closest to the quantized one, how close, and how.
+def closest_adcs(records: Sequence[Record], tried: Tried) -> dict[str, tuple[str, Spread] | None]:
+    """Which networks come closest to the quantized one on the claimed ADCs, as method and points below it, by what was
+    done; None where nothing was.
 
     Headroom empties the most significant slice, so its 1-bit ADC reads nothing: that stands apart, and so do ADCs of as
-    many bits on average that were allocated to layers and slices.
+    many bits on average that were allocated to layers and slices of networks as they are.
 
     Args:
-        experiment: its title.
         records: to find the quantized networks in.
-        tried: with that experiment's networks.
+        tried: with the networks of one experiment.
     """
 
-    def closest(headroom: bool) -> str | None:
-        costs = {
-            (title, method): cost
-            for title, methods in tried.adapted.items()
+    def through(headroom: bool) -> list[tuple[str, Spread]]:
+        return [
+            (method, below)
+            for methods in tried.adapted.values()
             for method, runs in methods.items()
             if runs
             and runs[0].config.adapt
             and runs[0].config.adapt.adc_bits == CLAIMED
             and bool(runs[0].config.adapt.headroom) == headroom
-            and (cost := below_quantized(records, runs))
-        }
-        if not costs:
-            return None
-        (title, method), best = min(costs.items(), key=lambda item: item[1].mean)
-        return _standing(method, f" ({inside(title)})", best)
+            and (below := below_quantized(records, runs))
+        ]
 
-    whole, fewer, own = closest(headroom=False), closest(headroom=True), allocated_below(tried)
-    best = min(own, key=lambda method: own[method].mean, default=None)
-    found = [
-        f"as trained, as many bits allocated to layers and slices, {_standing(best, '', own[best])}" if best else "",
-        f"trained through them, {whole}" if whole else "",
-        f"with weights of fewer bits, {fewer}" if fewer else "",
-    ]
-    told = "; ".join(filter(None, found)) or "no network was tried on the claimed ADCs"
-    exact = f" ({tried.quantized:.2f}%)" if Method.QUANTIZED.value in tried.plain else ""
-    return f"{experiment}, against *Quantized* without ADCs{exact}: {told}."
+    ways = {
+        "As many bits, allocated": [*allocated_below(tried).items()],
+        "Trained through": through(headroom=False),
+        "Likewise, on three slices": through(headroom=True),
+    }
+    return {title: min(found, key=lambda each: each[1].mean, default=None) for title, found in ways.items()}
 
 
 def _accuracy(runs: Sequence[Record]) -> str:

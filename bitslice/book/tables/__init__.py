@@ -15,7 +15,7 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import adapted_costs, allocated, cheapest_adcs, front, levels, remedies
+from bitslice.book.tables.remedies import adapted_costs, allocated, cheapest_adcs, closest_adcs, front, levels, remedies
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
@@ -33,6 +33,7 @@ __all__ = [
     "claims",
     "claims_by_network",
     "claims_verified",
+    "closest_adcs",
     "departures",
     "designs",
     "encoder_accuracy",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitslice.book import analysis
-from bitslice.book.analysis import ByMethod, Spread, Way
+from bitslice.book.analysis import ByMethod, Spread, Tried, Way
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
 from bitslice.crossbar import LayerAdcs, adc_word
@@ -27,6 +27,28 @@ def remedies(found: Mapping[str, Mapping[str, Spread]]) -> list[dict[str, Any]]:
     return [
         {"For the ADCs": title} | {f"{METHOD_NAMES[m]} (%, n={first[m].n})": cell(m, methods.get(m)) for m in first}
         for title, methods in found.items()
+    ]
+
+
+def closest_adcs(records: Sequence[Record], networks: Mapping[str, Tried]) -> list[dict[str, Any]]:
+    """How many points the claimed ADCs cost at least: a row a network, a column for what was done; bold: kept.
+
+    Args:
+        records: to find the quantized networks in.
+        networks: what was tried, by title.
+    """
+
+    def cell(found: tuple[str, Spread] | None) -> str:
+        if found is None:
+            return text(None)
+        method, below = found
+        points = f"**{below.text()}**" if below.mean <= analysis.KEPT else below.text()
+        return f"{points} ({METHOD_NAMES[method]}, n={below.n})"
+
+    return [
+        {"Network": title, "Quantized (%)": f"{tried.quantized:.2f}"}
+        | {done: cell(found) for done, found in analysis.closest_adcs(records, tried).items()}
+        for title, tried in networks.items()
     ]
 
 
