@@ -13,7 +13,7 @@ from bitslice.book.figures import INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NA
 
 def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]) -> Figure:
     """Accuracy against comparisons saved, a panel a title: a line for allocated resolutions, small marks for ADCs
-    that are alike in all layers, large ones for networks that were trained through allocated ADCs.
+    that are alike in all layers, large ones for networks that were trained through other ADCs than the claimed.
 
     Args:
         networks: what :func:`bitslice.book.analysis.near` gives, by title.
