@@ -83,6 +83,25 @@ def test_killed_run_ends_as_an_uninterrupted_one(tmp_path: Path, kills: int) -> 
     assert {path.name for path in killed.iterdir()} == {path.name for path in straight.iterdir()}
 
 
+def test_a_run_killed_before_its_record_is_written_leaves_no_state_that_others_start_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch(monkeypatch)
+
+    def kill(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(training.records, "write", kill)
+        with pytest.raises(KeyboardInterrupt):
+            training.run(small(Method.QUANTIZED), tmp_path, report=silent, checkpoint_seconds=0)
+    assert not (tmp_path / "quantized-s0.state.npz").exists()
+    training.run(small(Method.BL1), tmp_path, report=silent)
+    assert {path.name for path in tmp_path.glob("quantized-s0.*")} == {
+        f"quantized-s0.{suffix}" for suffix in ("json", "npz", "state.npz")
+    }
+
+
 def test_checkpoint_of_another_configuration_is_refused_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

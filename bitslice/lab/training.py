@@ -297,8 +297,6 @@ def run(
             this.recalibrate(model, train_images.first(config.adapt.recalibrated), config.adapt)
     elif config.finetune is None:
         this.train(model, train_images, config.pretrain, "pretrain")
-        if config.method is Method.QUANTIZED:
-            save_state(model, config, folder)
     else:
         if not state_path(config, folder).exists():
             run(config.pretrained(), folder, device, threads, report, checkpoint_seconds, compiled)
@@ -320,5 +318,7 @@ def run(
         provenance={**provenance(target, threads, this.elapsed()), "compiled": compiled},
     )
     records.write(record)
+    if config.method is Method.QUANTIZED and config.adapt is None:
+        save_state(model, config, folder)  # last: a run that finds it takes the record for written
     this.checkpoint.unlink(missing_ok=True)
     return record
