@@ -70,13 +70,14 @@ LIVE_RUNS = expand(f"{LIVE}/{{method}}-s0.json", method=[method.value for method
 
 STEPPED = ["3,3,3,3", "3x2,3x2,3x2,3", "3x4,3x4,3x4,3", "3x64,3x64,3x64,3x64"]
 STEPPED += ["3,3,3,1", "3x2,3x2,3x2,1", "3x4,3x4,3x4,1"]
-FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1", "2,2,2,1"))
-FOUND += " --adc-mean 3,2.5,2.25,2,1.75,1.5,1.25,1 --judge 2000"
+FOUND = "".join(f" --adc-bits {setting}" for setting in ("4,4,4,4", "3,3,3,1", "2,2,2,1")) + " --judge 2000"
+ALLOCATED = " --adc-mean 3,2.5,2.25,2,1.75,1.5,1.25,1"
 SIMULATIONS = {
     "report": "report",
     "spread": "report --row-order spread",
     "headroom": "report --row-order spread --headroom 2",
-    "levels": "report --row-order spread" + FOUND,
+    "levels": "report --row-order spread" + FOUND + ALLOCATED,
+    "seven_bits": "report --row-order spread --headroom 1" + FOUND,
     "stepped": "report" + "".join(f" --adc-bits {setting}" for setting in STEPPED),
     "tolerance": "tolerance --images 2000",
 }
@@ -93,11 +94,12 @@ def simulation(wildcards):
             words.append(f"--adc-bits {','.join(map(adc_word, how.adc_bits))} --row-order {how.row_order.value}")
     else:
         words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
-        if wildcards.kind == "levels":
+        found = wildcards.kind in ("levels", "seven_bits")
+        if found:
             words.append(f"--adc-levels {1000 if wildcards.experiment == 'mnist' else 50}")
         if wildcards.experiment != "mnist" and wildcards.kind != "report":
             # With levels batch normalization is estimated again.
-            words.append("--calibrate 2000" if wildcards.kind == "levels" else "--images 1000")
+            words.append("--calibrate 2000" if found else "--images 1000")
     return " ".join(words)
 
 
@@ -105,7 +107,7 @@ def simulated(kind):
     """Which released runs are simulated so, as experiment/name.
 
     Consecutive rows for all but what was adapted to spread ones, and these for that; every remedy for default settings,
-    after the long schedule levels alone; what cells may lack for networks on MNIST that were fine-tuned at default
+    after the long schedule those that find levels; what cells may lack for networks on MNIST that were fine-tuned at default
     settings, of three seeds, and for these after they were trained through ADCs.
     """
     for run in records.read_all():
@@ -120,7 +122,7 @@ def simulated(kind):
             wanted = wanted and (default or adaptation(config) == PLAIN)
         else:
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
-            wanted = wanted or (kind == "levels" and long and adapt is None)
+            wanted = wanted or (kind in ("levels", "seven_bits") and long and adapt is None)
         if wanted and config.method is not Method.FLOAT:
             yield f"{config.experiment}/{run.path.stem}"
 

@@ -26,19 +26,28 @@ from tests.test_plots_crossbar import IDEAL, report
 SAR, ISAAC, FLASH = analysis.LAWS.values()
 
 
-def counted(found: Report, conversions: list[int], used: list[int], lossless: list[int]) -> Report:
+def counted(
+    found: Report, conversions: list[int], used: list[int], lossless: list[int], row_order: str = "spread"
+) -> Report:
     """``found`` with two layers alike, whose slices have these counts."""
     layer: Any = {**found.layers[0], "conversions": conversions, "conversions_of_used": used}
     layer["slices"] = [{**layer["slices"][k], "bound_bits": bits} for k, bits in enumerate(lossless)]
-    return replace(found, network="results/mnist/bl1-s0.json", layers=[layer, {**layer, "name": "2"}])
+    layers, crossbar = [layer, {**layer, "name": "2"}], {"rows": 128, "row_order": row_order}
+    return replace(found, network="results/mnist/bl1-s0.json", layers=layers, crossbar=crossbar)
 
 
 REPORTS = {
     "report": {
         "quantized": [
-            counted(report(98, {IDEAL: 98, (5,) * 4: 97.9, (3,) * 4: 90}), [10] * 4, [10, 10, 10, 5], [7] * 4)
+            counted(
+                report(98, {IDEAL: 98, (5,) * 4: 97.9, (3,) * 4: 90}),
+                [10] * 4,
+                [10, 10, 10, 5],
+                [7] * 4,
+                "consecutive",
+            )
         ],
-        "bl1": [counted(report(96, {IDEAL: 96, (5,) * 4: 96}), [10] * 4, [6, 4, 2, 0], [5, 4, 3, 0])],
+        "bl1": [counted(report(96, {IDEAL: 96, (5,) * 4: 96}), [10] * 4, [6, 4, 2, 0], [5, 4, 3, 0], "consecutive")],
     },
     "spread": {"bl1": [counted(report(96, {IDEAL: 96}), [10] * 4, [8, 6, 4, 0], [5, 4, 4, 0])]},
 }
@@ -62,7 +71,7 @@ def test_what_was_tried_is_gathered_by_experiment_with_its_files(tmp_path: Path)
         path.write_text(json.dumps(values))
     (found,) = analysis.tried([THROUGH, START], tmp_path).values()
     assert found.reports == {kind: {"bl1": [Report.from_dict(values)]} for kind in analysis.REMEDIES}
-    assert found.adapted == {title: {} for title in (*analysis.ADAPTATIONS, *analysis.OTHERS)} | TRIED.adapted
+    assert found.adapted == {title: {} for title in analysis.ADAPTATIONS} | TRIED.adapted
     assert found.paths == [THROUGH.path, *paths]
 
 
@@ -154,7 +163,7 @@ THROUGH_MEAN = replace(
     config=adapted(START.config, HOW),
     final={**THROUGH.final, "adcs": to_json(LayerAdcs({"1": (2, 1, 1, 1), "2": (1, 1, 2, 1)})), "adc_accuracy": 97.7},
 )
-TITLE = "Allocated, 1.5 bits on average, trained through"
+TITLE = "Allocated, 1.5 bits on average, distilled"
 WITH_MEANS = analysis.Tried({**REPORTS, "levels": LEVELS}, {TITLE: {"bl1": [THROUGH_MEAN]}})
 
 
@@ -267,7 +276,7 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
         path=path.with_stem("quantized-long-mean2-s0"),
     )
     both = analysis.trained_longer([through, run, replace(through, config=adapted(START.config))], tmp_path)
-    assert both["cifar10-resnet20"].paths == [place, through.path]
+    assert both["cifar10-resnet20"].paths == [through.path, place]
     [trained] = [way for way in ways(both["cifar10-resnet20"]) if way.adcs == 2.0]
     assert (trained.accuracy.mean, trained.reports) == (97.9, way.reports)
     assert trained.how == "Allocated, 2 bits on average, trained through"
@@ -335,7 +344,7 @@ def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:
 
 def test_the_finding_on_savings_tells_allocated_adcs() -> None:
     assert analysis.saving_finding({"One": analysis.cheapest_ways(WITH_MEANS)}).endswith(
-        "One 6.4x (13.3x) and 2.6x (3.3x) with *Bit-slice L1*, allocated, 1.5 bits on average, trained through "
+        "One 6.4x (13.3x) and 2.6x (3.3x) with *Bit-slice L1*, allocated, 1.5 bits on average, distilled "
         "(n=1). In brackets, one network saves both 10x and 3x on One (*Bit-slice L1*)."
     )
 
@@ -345,7 +354,7 @@ def test_the_table_of_a_front_has_the_cheapest_first() -> None:
     assert len(rows) == 9  # what is 8 points below is left out
     assert first == {
         "Network": "Bit-slice L1",
-        "ADCs": "1.5 on average (allocated, 1.5 bits on average, trained through)",
+        "ADCs": "1.5 on average (allocated, 1.5 bits on average, distilled)",
         "Accuracy (%)": "97.70",
         "n": "1",
         "SAR, by comparisons": "6.4x (13.3x)",

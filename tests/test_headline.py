@@ -167,3 +167,6 @@ def test_the_records_are_measured() -> None:
     assert found.remedied is not None
     assert found.remedied.mean == pytest.approx(98.5 - 96.5)
     assert found.word == 8  # 96.8 is of weights of 6 bits
+    runs.append(after(start, 96.75, headroom=1))  # whose most significant slice is in use
+    (found,) = analysis.measured(runs, {"mnist": analysis.Tried(reports, {})}).values()
+    assert (found.remedied, found.word) == (Spread((1.75,)), 7)

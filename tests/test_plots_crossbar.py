@@ -16,7 +16,7 @@ from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
 from bitslice.crossbar import BitlineSums, Crossbar, LayerAdcs, map_network
 from bitslice.errors import BitsliceError
-from bitslice.lab.adaptation import CLAIMED, LEVELS, Adaptation
+from bitslice.lab.adaptation import CLAIMED, LEVELS
 from bitslice.lab.described import describe_geometry
 from bitslice.lab.experiments import EXPERIMENTS, adapted
 from bitslice.lab.records import Record
@@ -311,11 +311,11 @@ def test_accuracy_by_remedy_has_a_line_a_remedy() -> None:
 def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quantized() -> None:
     start, quantized = record(Method.BL1, 0, None, 97.5, 3.0), record(Method.QUANTIZED, 0, None, 98.0, 9.0)
     run = replace(start, config=adapted(start.config), final={**start.final, "adc_accuracy": 97.25})
-    runs = {"Rows spread": {"bl1": [run]}, "None": {}}
+    runs = {"Trained through": {"bl1": [run]}, "None": {}}
     (row,) = tables.adapted_costs([start, quantized, run], runs)
     assert row == {
         "Network": "Bit-slice L1",
-        "Adapted": "Rows spread",
+        "Adapted": "Trained through",
         "n": "1",
         "Points lost": "0.25",
         "Below *Quantized*": "0.75",
@@ -326,13 +326,19 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     def found(known: Record, through: dict[str, dict[str, list[Record]]]) -> list[Any]:
         return list(analysis.closest_adcs([known], analysis.Tried({"report": {}}, through)).values())
 
-    assert found(quantized, runs) == [None, ("bl1", analysis.Spread((0.75,))), None]
-    assert found(start, runs) == [None] * 3
-    roomy = replace(run, config=adapted(start.config, Adaptation(headroom=2)), final={"adc_accuracy": 98.5})
-    other = replace(run, config=adapted(start.config, Adaptation((4, 4, 4, 2))), final={"adc_accuracy": 99.0})
-    better = replace(run, final={"adc_accuracy": 97.5})
-    every = runs | {"Roomy": {"bl1": [roomy]}, "Other": {"bl1": [other]}, "Better": {"l1": [better]}}
-    assert found(quantized, every) == [None, ("l1", analysis.Spread((0.5,))), ("bl1", analysis.Spread((-0.5,)))]
+    assert found(quantized, runs) == [None, ("bl1", analysis.Spread((0.75,))), None, None]
+    assert found(start, runs) == [None] * 4
+    better, narrower, narrowest, other = (
+        replace(run, final={"adc_accuracy": each}) for each in (97.5, 98.25, 98.5, 99)
+    )
+    every = runs | {
+        "Levels found, trained through": {"l1": [better]},
+        "1 bit of headroom, levels found once, distilled": {"bl1": [narrower]},
+        "2 bits of headroom, trained through": {"bl1": [narrowest]},
+        "1 bit in every slice, levels found once, trained through": {"bl1": [other]},  # not the claimed ADCs
+    }
+    lost = [("l1", 0.5), ("bl1", -0.25), ("bl1", -0.5)]
+    assert found(quantized, every) == [None, *((method, analysis.Spread((points,))) for method, points in lost)]
 
 
 def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed() -> None:
@@ -345,6 +351,14 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
     kinds = {"report": {"quantized": quantized}, "levels": {"bl1": [on(0, 97.75), on(1, 97.0), on(2, 50.0)]}}
     tried = analysis.Tried(kinds, {})
     assert analysis.closest_adcs([], tried)["As many bits, allocated"] == ("bl1", analysis.Spread((0.25, 0.5)))
+    wide, narrow = (
+        replace(report(97, {CLAIMED: own}), network="mnist/bl1-s0", headroom=h) for own, h in ((95, 0), (96, 1))
+    )
+    found = analysis.closest_adcs(
+        [],
+        replace(tried, reports=kinds | {"report": {**kinds["report"], "bl1": [wide]}, "seven_bits": {"bl1": [narrow]}}),
+    )
+    assert list(found.values())[1:] == [("bl1", analysis.Spread((3.0,))), ("bl1", analysis.Spread((2.0,))), None]
     within, beyond = f"**{analysis.Spread((0.25, 0.5)).text()}** (Bit-slice L1, n=2)", "1.00 (Bit-slice L1, n=1)"
     lossy = analysis.Tried({**kinds, "levels": {"bl1": [on(0, 97.0)]}}, {})
     assert tables.closest_adcs([], {"MNIST": tried, "Other": lossy}) == [
@@ -352,8 +366,9 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
             "Network": title,
             "Quantized (%)": "97.75",
             "As many bits, allocated": cell,
-            "Trained through": "–",
-            "Likewise, on three slices": "–",
+            "3,3,3,1": "–",
+            "3,3,3,1, 7-bit weights": "–",
+            "3,3,3,1, 6-bit weights": "–",
         }
         for title, cell in (("MNIST", within), ("Other", beyond))
     ]

@@ -115,6 +115,8 @@ LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
 DISTILLED = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=14, rate=0.005, recalibrated=4000)
 """Levels are found once; the network learns what it gave before; batch normalization is estimated again at the end."""
+SEVEN_BIT = replace(DISTILLED, headroom=1, epochs=6)
+"""Likewise, with a bit of headroom: weights of seven bits, whose most significant slice stays in use."""
 SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
@@ -123,7 +125,6 @@ STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)
 """Likewise as if no ADC clipped, at a tenth of the rate on MNIST."""
 ALLOCATED_MEANS = (
     Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
-    Adaptation(None, 1.5, adc_levels=25, recalibrated=2000),
     Adaptation(None, 1.5, adc_levels=25, epochs=2, recalibrated=4000, levels_kept=True, distilled=True),
 )
 """Resolutions are allocated to layers and slices, levels found; batch normalization is estimated again at the end."""

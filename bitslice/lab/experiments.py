@@ -14,6 +14,7 @@ from bitslice.lab.adaptation import (
     LEVELS,
     LONGER,
     PLAIN,
+    SEVEN_BIT,
     SINGLE,
     STRAIGHT,
     Adaptation,
@@ -242,7 +243,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             },
             adapted=(
                 *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
-                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED)),
+                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, SEVEN_BIT)),
                 *((Method.QUANTIZED, how) for how in ALLOCATED_MEANS),
             ),
         ),

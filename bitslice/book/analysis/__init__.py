@@ -50,7 +50,16 @@ from bitslice.book.analysis.simulated import (
     small_adcs_finding,
     tolerated,
 )
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, OTHERS, REMEDIES, ByMethod, Tried, inside, tried
+from bitslice.book.analysis.tried import (
+    ADAPTATIONS,
+    ALLOCATED,
+    REMEDIES,
+    THROUGH_CLAIMED,
+    ByMethod,
+    Tried,
+    inside,
+    tried,
+)
 
 __all__ = [
     "ADAPTATIONS",
@@ -60,9 +69,9 @@ __all__ = [
     "KEPT",
     "LAWS",
     "NEARLY",
-    "OTHERS",
     "REMEDIES",
     "SHOWN",
+    "THROUGH_CLAIMED",
     "WITHOUT",
     "ByMethod",
     "Cell",

@@ -7,7 +7,7 @@ from pathlib import Path
 from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.simulated import accuracies, seed_of
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, OTHERS, REMEDIES, Tried, inside
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, WHOLE, Tried, inside
 from bitslice.costs import COMPONENTS
 from bitslice.crossbar import AdcChoice, AdcSetting, LayerAdcs, adcs
 from bitslice.crossbar.adc import adcs_of
@@ -24,9 +24,6 @@ LAWS: Mapping[str, Callable[[int], float]] = {
     "flash, by comparisons": lambda bits: 2.0**bits - 1,
 }
 """Energy of a conversion, in units of its own, by resolution."""
-
-WHOLE = ("report", "levels")
-"""Kinds of report that classify the whole test set."""
 
 REFERENCE = 8
 """Resolution that savings are measured against."""
@@ -134,10 +131,9 @@ def ways(tried: Tried) -> Iterator[Way]:
                 title = ALLOCATED if isinstance(asked, float) else REMEDIES[kind]
                 bits = tuple(setting.adc_bits for setting in settings)
                 yield Way(method, title, asked, accuracy, reports, bits, _spoiled(found))
-    for title, how in {**ADAPTATIONS, **OTHERS}.items():
+    for title, how in ADAPTATIONS.items():
         for method, runs in tried.adapted.get(title, {}).items():
-            alike = tried.reports.get(_mapping(how, tried), {}).get(method, [])
-            mapped = {Path(each.network).stem: each for each in alike}
+            mapped = {Path(each.network).stem: each for each in _mapped(how, tried, method)}
             pairs = [(run, mapped.get(run_name(run.config.before_adapting()))) for run in runs]
             counted = [(run.adcs, report) for run, report in pairs if report is not None and run.adcs is not None]
             if counted and len(counted) == len(runs):
@@ -155,11 +151,15 @@ def _spoiled(found: Sequence[tuple[Report, Setting]]) -> float | None:
     return sum(lost) / len(lost) if lost else None
 
 
-def _mapping(how: Adaptation, tried: Tried) -> str:
-    """A kind of report on networks whose cells lie as those adapted so."""
-    if how.headroom or how.row_order is not RowOrder.SPREAD:
-        return "headroom" if how.headroom else "report"
-    return "spread" if "spread" in tried.reports else "levels"
+def _mapped(how: Adaptation, tried: Tried, method: str) -> list[Report]:
+    """Reports on networks of a method whose cells lie as those adapted so."""
+    return [
+        report
+        for methods in tried.reports.values()
+        for report in methods.get(method, [])
+        if report.headroom == how.headroom
+        and report.crossbar.get("row_order", RowOrder.CONSECUTIVE.value) == how.row_order.value
+    ]
 
 
 SHOWN = 6.0

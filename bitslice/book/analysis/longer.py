@@ -7,7 +7,7 @@ from bitslice.book.analysis.remedies import KEPT
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import adapted, paired
 from bitslice.book.analysis.simulated import simulated
-from bitslice.book.analysis.tried import ADAPTATIONS, OTHERS, Tried
+from bitslice.book.analysis.tried import ADAPTATIONS, REMEDIES, Tried
 from bitslice.lab.experiments import EXPERIMENTS
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method, Profile
@@ -28,26 +28,27 @@ def longer_runs(records: Iterable[Record], experiment: str) -> dict[str, list[Re
 
 
 def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
-    """What was tried with networks of the ``long`` profile, by experiment: their ADCs' levels were found, and some were
-    trained through ADCs.
+    """What was tried with networks of the ``long`` profile, by experiment; kinds without a report are left out.
 
     Args:
         records: runs of any profile, of which :func:`longer_runs` count.
-        folder: of reports on them, as ``levels/<experiment>/<run>.json``.
+        folder: of reports on them, as ``<kind>/<experiment>/<run>.json``.
     """
     found = {}
     for experiment in EXPERIMENTS:
-        own = {m: simulated(runs, folder / "levels") for m, runs in longer_runs(records, experiment).items()}
-        own = {method: pairs for method, pairs in own.items() if pairs}
-        if own:
-            starts = [run.config for pairs in own.values() for run, _ in pairs]
-            reports = {method: [report for _, report in pairs] for method, pairs in own.items()}
-            through = {
-                title: adapted(records, experiment, how, starts) for title, how in {**ADAPTATIONS, **OTHERS}.items()
+        runs = longer_runs(records, experiment)
+        pairs = {kind: {m: simulated(own, folder / kind) for m, own in runs.items()} for kind in REMEDIES}
+        pairs = {kind: {m: own for m, own in each.items() if own} for kind, each in pairs.items() if any(each.values())}
+        if pairs:
+            reports = {
+                kind: {m: [report for _, report in own] for m, own in each.items()} for kind, each in pairs.items()
             }
-            paths = [folder / "levels" / experiment / run.path.name for pairs in own.values() for run, _ in pairs]
-            paths += [run.path for methods in through.values() for runs in methods.values() for run in runs]
-            found[experiment] = Tried({"levels": reports}, through, paths)
+            starts = [run.config for own in runs.values() for run in own]
+            through = {title: adapted(records, experiment, how, starts) for title, how in ADAPTATIONS.items()}
+            paths = [run.path for methods in through.values() for own in methods.values() for run in own]
+            for kind, each in pairs.items():
+                paths += [folder / kind / experiment / run.path.name for own in each.values() for run, _ in own]
+            found[experiment] = Tried(reports, through, paths)
     return found
 
 

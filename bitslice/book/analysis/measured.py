@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bitslice.book.analysis.claimed import CLAIMED_BITS, slice_bits
 from bitslice.book.analysis.comparison import density_ratio, levels, pruned_ratio
-from bitslice.book.analysis.remedies import allocated_below, below_quantized
+from bitslice.book.analysis.remedies import EMPTYING, MEAN, below_quantized, simulated_below
 from bitslice.book.analysis.seeds import Spread
 from bitslice.book.analysis.selection import at_default_alpha, at_defaults, released, select
 from bitslice.book.analysis.simulated import accuracies
@@ -87,7 +87,7 @@ def _lost(tried: Tried) -> Spread | None:
 
 
 def _allocated(tried: Tried) -> Spread | None:
-    return min(allocated_below(tried).values(), key=lambda lost: lost.mean, default=None)
+    return min((lost for _, lost in simulated_below(tried, MEAN)), key=lambda lost: lost.mean, default=None)
 
 
 def _remedied(records: Sequence[Record], experiment: str) -> tuple[Spread | None, int]:
@@ -104,7 +104,7 @@ def _remedied(records: Sequence[Record], experiment: str) -> tuple[Spread | None
     costs = [(stage.headroom, c) for (_, stage), runs in ways.items() if (c := below_quantized(records, runs))]
     if not costs:
         return None, 8
-    headroom, best = min(costs, key=lambda found: (found[0], found[1].mean))
+    headroom, best = min(costs, key=lambda found: (found[0] >= EMPTYING, found[1].mean))
     return best, 8 - headroom
 
 

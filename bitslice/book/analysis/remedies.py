@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies, seed_of
-from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, Tried
-from bitslice.crossbar import resolution
+from bitslice.book.analysis.tried import ALLOCATED, REMEDIES, THROUGH_CLAIMED, WHOLE, Tried
+from bitslice.crossbar import AdcSetting, resolution
+from bitslice.crossbar.adc import setting_name
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
@@ -20,6 +21,9 @@ MEAN = sum(CLAIMED) / len(CLAIMED)
 KEPT = 0.5
 """Points of accuracy up to which it counts as kept."""
 
+EMPTYING = 2
+"""Bits of headroom, a cell's, that empty the most significant slice: its ADC reads nothing."""
+
 
 def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
     """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs.
@@ -32,7 +36,7 @@ def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
         found[title] = {method: accuracy for method, accuracy in each.items() if accuracy}
     each = {m: accuracies(own).get(MEAN) for m, own in tried.reports.get("levels", {}).items()}
     found[ALLOCATED] = {method: accuracy for method, accuracy in each.items() if accuracy}
-    for title in ADAPTATIONS:
+    for title in THROUGH_CLAIMED:
         found[title] = {
             method: spread(runs, lambda run: float(run.final["adc_accuracy"]))
             for method, runs in tried.adapted.get(title, {}).items()
@@ -57,47 +61,53 @@ def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread
     return Spread(lost) if lost else None
 
 
-def allocated_below(tried: Tried) -> dict[str, Spread]:
-    """By method, points below the quantized network of its seed with as many bits on average as in the claimed ADCs."""
+def simulated_below(tried: Tried, asked: AdcSetting | float, headroom: int = 0) -> list[tuple[str, Spread]]:
+    """By method, points that networks as trained lie below the quantized network, without ADCs, of their seed; once for
+    every kind of report on the whole test set that has such ADCs.
+
+    Args:
+        tried: with the networks of one experiment.
+        asked: ADCs of every slice, or the mean resolution that they are allocated by.
+        headroom: highest bits of every weight's word that stay 0.
+    """
     exact = tried.plain.get(Method.QUANTIZED.value, [])
     quantized = {seed_of(report): report.digital_accuracy for report in exact}
-    found: dict[str, list[float]] = {}
-    for method, reports in tried.reports.get("levels", {}).items():
-        for report in reports:
-            for setting in report.settings:
-                if setting.asked == MEAN and seed_of(report) in quantized:
-                    found.setdefault(method, []).append(quantized[seed_of(report)] - setting.accuracy)
-    return {method: Spread(tuple(lost)) for method, lost in found.items()}
+    found = []
+    for kind in WHOLE:
+        for method, reports in tried.reports.get(kind, {}).items():
+            alike = [report for report in reports if report.headroom == headroom and seed_of(report) in quantized]
+            settings = [(report, setting) for report in alike for setting in report.settings if setting.asked == asked]
+            if settings:
+                lost = tuple(quantized[seed_of(report)] - setting.accuracy for report, setting in settings)
+                found.append((method, Spread(lost)))
+    return found
 
 
 def closest_adcs(records: Sequence[Record], tried: Tried) -> dict[str, tuple[str, Spread] | None]:
     """Which networks come closest to the quantized one on the claimed ADCs, as method and points below it, by what was
     done; None where nothing was.
 
-    Headroom empties the most significant slice, so its 1-bit ADC reads nothing: that stands apart, and so do ADCs of as
-    many bits on average that were allocated to layers and slices of networks as they are.
+    First ADCs of as many bits on average that were allocated to layers and slices, of networks as trained; then the
+    claimed ones themselves, trained through or not, by the bits of a weight that headroom leaves.
 
     Args:
         records: to find the quantized networks in.
         tried: with the networks of one experiment.
     """
 
-    def through(headroom: bool) -> list[tuple[str, Spread]]:
-        return [
+    def on_claimed(headroom: int) -> list[tuple[str, Spread]]:
+        return simulated_below(tried, CLAIMED, headroom) + [
             (method, below)
-            for methods in tried.adapted.values()
-            for method, runs in methods.items()
-            if runs
-            and runs[0].config.adapt
-            and runs[0].config.adapt.adc_bits == CLAIMED
-            and bool(runs[0].config.adapt.headroom) == headroom
-            and (below := below_quantized(records, runs))
+            for title, how in THROUGH_CLAIMED.items()
+            if how.headroom == headroom
+            for method, runs in tried.adapted.get(title, {}).items()
+            if (below := below_quantized(records, runs))
         ]
 
-    ways = {
-        "As many bits, allocated": [*allocated_below(tried).items()],
-        "Trained through": through(headroom=False),
-        "Likewise, on three slices": through(headroom=True),
+    word = setting_name(CLAIMED)
+    ways = {"As many bits, allocated": simulated_below(tried, MEAN)} | {
+        f"{word}{f', {8 - headroom}-bit weights' * bool(headroom)}": on_claimed(headroom)
+        for headroom in range(EMPTYING + 1)
     }
     return {title: min(found, key=lambda each: each[1].mean, default=None) for title, found in ways.items()}
 

@@ -9,11 +9,13 @@ from bitslice.book.analysis.selection import adapted, beside, read_each
 from bitslice.crossbar.geometry import RowOrder
 from bitslice.lab.adaptation import (
     ALLOCATED_MEANS,
+    CLAIMED,
     DISTILLED,
     GAUSSIAN,
     LEVELS,
     LONGER,
     PLAIN,
+    SEVEN_BIT,
     SINGLE,
     STRAIGHT,
     Adaptation,
@@ -27,9 +29,13 @@ REMEDIES = {
     "spread": "Rows spread",
     "headroom": "2 bits of headroom",
     "levels": "Levels found",
+    "seven_bits": "1 bit of headroom, levels found",
 }
 """Kinds of report, by their folder, with what was done for small ADCs; from the second on rows are spread, and where
 levels were found batch norm was estimated again too."""
+
+WHOLE = ("report", "levels", "seven_bits")
+"""Those of them that classify the whole test set."""
 
 ADAPTATIONS = {
     "Trained through, rows in order": Adaptation(row_order=RowOrder.CONSECUTIVE),
@@ -40,19 +46,21 @@ ADAPTATIONS = {
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
     "Levels found once, distilled for 14 epochs": DISTILLED,
+    "1 bit of headroom, levels found once, distilled": SEVEN_BIT,
+    **{
+        f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
+        for how in ALLOCATED_MEANS
+    },
+    "1 bit in every slice, levels found once, trained through": SINGLE,
 }
-"""How networks were adapted to the claimed ADCs; but for the first, rows are spread. Where they were distilled, batch
-norm was estimated again."""
+"""How networks were adapted to ADCs; but for the first, rows are spread. Where they were distilled or ADCs allocated,
+batch norm was estimated again."""
+
+THROUGH_CLAIMED = {title: how for title, how in ADAPTATIONS.items() if how.adc_bits == CLAIMED}
+"""Those of them with the claimed ADCs."""
 
 ALLOCATED = "Resolutions allocated"
 """Title of what gives every layer and slice a resolution of its own; levels are found too."""
-
-OTHERS = {
-    f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
-    for how in ALLOCATED_MEANS
-}
-OTHERS["1 bit in every slice, levels found once, trained through"] = SINGLE
-"""How networks were adapted to other ADCs."""
 
 ByMethod = Mapping[str, Sequence[Record]]
 
@@ -63,7 +71,7 @@ class Tried:
 
     Attributes:
         reports: by kind (a key of :data:`REMEDIES`) and method, one a seed; a kind may be missing.
-        adapted: records of runs adapted to ADCs, by a title in :data:`ADAPTATIONS` or :data:`OTHERS`, and method.
+        adapted: records of runs adapted to ADCs, by a title in :data:`ADAPTATIONS` and method.
         paths: of the files of both.
     """
 
@@ -97,7 +105,7 @@ def tried(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
     found = {}
     for experiment in reports["report"]:
         own = {kind: each[experiment] for kind, each in reports.items() if experiment in each}
-        runs = {title: adapted(records, experiment, how) for title, how in {**ADAPTATIONS, **OTHERS}.items()}
+        runs = {title: adapted(records, experiment, how) for title, how in ADAPTATIONS.items()}
         files = [run.path for methods in runs.values() for listed in methods.values() for run in listed]
         files += [path for kind in own for listed in paths[kind][experiment].values() for path in listed]
         found[experiment] = Tried(own, runs, files)

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from bitslice.book.analysis import ALLOCATED, KEPT, OTHERS, SHOWN, Way
+from bitslice.book.analysis import ADAPTATIONS, ALLOCATED, KEPT, SHOWN, THROUGH_CLAIMED, Way
 from bitslice.book.figures import INK, METHOD_COLOURS, METHOD_MARKERS, METHOD_NAMES
 
 
@@ -20,6 +20,7 @@ def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]
         quantized: accuracy in percent of the quantized network without ADCs, by title.
     """
     figure, panels = plt.subplots(1, len(networks), figsize=(9.5, 4.2), squeeze=False)
+    others = ADAPTATIONS.keys() - THROUGH_CLAIMED.keys()
     for panel, (title, found) in zip(panels[0], networks.items(), strict=True):
         top = quantized[title]
         for method in METHOD_COLOURS:
@@ -27,7 +28,7 @@ def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]
             style = {"color": METHOD_COLOURS[method], "marker": METHOD_MARKERS[method]}
             line = sorted((x, way.accuracy.mean) for x, way in own if way.how == ALLOCATED)
             alike = [(x, way.accuracy.mean) for x, way in own if not isinstance(way.adcs, float)]
-            trained = [(x, way.accuracy.mean) for x, way in own if way.how in OTHERS]
+            trained = [(x, way.accuracy.mean) for x, way in own if way.how in others]
             if line:
                 panel.plot(*zip(*line, strict=True), **style, ms=4, lw=1.2, label=METHOD_NAMES[method])
             if alike:
