@@ -15,6 +15,7 @@ from bitslice.crossbar import (
     RowOrder,
     Simulation,
     allocate_adcs,
+    allocation,
     calibrate_adcs,
     deploy,
     map_codes,
@@ -42,7 +43,7 @@ def test_errors_are_those_of_the_best_candidate_up_to_the_resolution_that_is_los
     torch.manual_seed(0)
     mapped = map_codes(torch.randint(-15, 16, (3, 8)), 4, 4, signed=True, step=0.5, crossbar=Crossbar(rows=4))
     x, weight = torch.randint(-15, 16, (20, 8)).float(), torch.rand(20, 3)
-    for k, found in enumerate(slice_errors(mapped, x, weight)):
+    for k, found in enumerate(slice_errors(mapped, [(x, weight)])):
         lossless = int(mapped.bounds[:, :, :, k].max()).bit_length()
         assert found == pytest.approx([brute(mapped, k, bits, x, weight) for bits in range(1, lossless + 1)])
         assert (len(found), found[-1]) == (lossless, 0)
@@ -52,19 +53,19 @@ def test_errors_are_those_of_the_best_candidate_up_to_the_resolution_that_is_los
 def test_a_slice_without_a_set_cell_and_one_that_nothing_drives_or_feels_spoil_nothing() -> None:
     mapped = map_codes(torch.tensor([[3, 2]]), signed=False)  # B0 alone
     x, felt = torch.tensor([[5.0, 7.0]]), torch.ones(1, 1)
-    assert slice_errors(mapped, x, felt)[1:] == [[0.0]] * 3
-    assert slice_errors(mapped, torch.zeros(1, 2), felt) == [[0.0] * 3, *[[0.0]] * 3]  # sums to 5 at most
-    assert slice_errors(mapped, x, 0 * felt) == [[0.0] * 3, *[[0.0]] * 3]
+    assert slice_errors(mapped, [(x, felt)])[1:] == [[0.0]] * 3
+    assert slice_errors(mapped, [(torch.zeros(1, 2), felt)]) == [[0.0] * 3, *[[0.0]] * 3]  # sums to 5 at most
+    assert slice_errors(mapped, [(x, 0 * felt)]) == [[0.0] * 3, *[[0.0]] * 3]
 
 
 def test_sensitivities_are_sums_of_squared_derivatives() -> None:
     x = torch.tensor([[1.0, 2.0, 3.0]], requires_grad=True)
-    felt = sensitivities({"scores": [x @ torch.tensor([[2.0], [0.0], [-5.0]])], "loss": None}, {"x": x})
-    assert felt["x"].tolist() == [[4.0, 0.0, 25.0]]  # of one output, to the digit
+    felt = sensitivities({"scores": [x @ torch.tensor([[2.0], [0.0], [-5.0]])], "loss": None}, [("x", x)])
+    assert felt[0].tolist() == [[4.0, 0.0, 25.0]]  # of one output, to the digit
     torch.manual_seed(0)
     many, matrix = torch.ones(4000, 3, requires_grad=True), torch.rand(3, 8)
-    felt = sensitivities((many @ matrix, many @ matrix), {"many": many})  # every output has signs of its own
-    assert torch.allclose(felt["many"].mean(0), 2 * matrix.square().sum(1), rtol=0.03)
+    felt = sensitivities((many @ matrix, many @ matrix), [("many", many)])  # every output has signs of its own
+    assert torch.allclose(felt[0].mean(0), 2 * matrix.square().sum(1), rtol=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +105,11 @@ def test_every_step_takes_the_bit_that_costs_least_for_what_it_saves(network: tu
     with observed_inputs(model) as seen:
         hidden = model[0](images)
         scores = model[1:](hidden)
-    felt = sensitivities(scores, dict(zip(mapped, (hidden, scores), strict=True)))
+    felt = dict(zip(mapped, sensitivities(scores, list(zip(mapped, (hidden, scores), strict=True))), strict=True))
     spoiled = {
         (name, k): errors
         for name, layer in mapped.items()
-        for k, errors in enumerate(slice_errors(layer, seen[name][0].detach(), felt[name]))
+        for k, errors in enumerate(slice_errors(layer, [(seen[name][0].detach(), felt[name])]))
     }
     asked = [3.5, 2.25, 1.5]
     bits = {name: list(own) for name, own in lossless(model, images, ROWS).items()}
@@ -189,6 +190,33 @@ def test_a_layer_that_is_called_twice_counts_twice(twice: tuple[nn.Module, Tenso
     asked = [3.0, 2.5, 2.0, 1.5, 1.2]
     for most, found in zip(asked, allocate_adcs(model, x, asked), strict=True):
         assert mean(found, conversions) <= most
+
+
+def test_every_call_of_a_layer_is_felt(monkeypatch: pytest.MonkeyPatch, twice: tuple[nn.Module, Tensor]) -> None:
+    model, x = twice
+    seen: list[list[tuple[Tensor, Tensor]]] = []
+    monkeypatch.setattr(
+        allocation, "slice_errors", lambda mapped, calls: seen.append(calls) or slice_errors(mapped, calls)
+    )
+    allocate_adcs(model, x, [2.0])
+    (shared, last) = seen
+    assert (len(shared), len(last)) == (2, 1)
+    with observed_inputs(model) as inputs:
+        model(x)
+    assert [call[0].tolist() for call in shared] == [each.tolist() for each in inputs["shared"]]
+    mapped = map_codes(codes(model, "shared"))
+    both = slice_errors(mapped, shared)
+    apart = [slice_errors(mapped, [call]) for call in shared]
+    assert both[0][0] >= apart[0][0][0] + apart[1][0][0] > apart[1][0][0] > 0  # levels serve both calls at once
+
+
+def test_a_call_whose_result_is_dropped_is_not_felt() -> None:
+    x = torch.ones(1, 2, requires_grad=True)
+    used, dropped = 2 * x, 3 * x
+    felt = sensitivities(used, [("shared", used), ("shared", dropped)])
+    assert [each.tolist() for each in felt] == [[[1.0, 1.0]], [[0.0, 0.0]]]
+    with pytest.raises(BitsliceError, match="layer 'other' has no gradient"):
+        sensitivities(used, [("shared", used), ("other", dropped)])
 
 
 def test_a_layer_that_is_never_called_stays_lossless_and_can_be_deployed(twice: tuple[nn.Module, Tensor]) -> None:

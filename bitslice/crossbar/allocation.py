@@ -33,23 +33,22 @@ class _Slice:
         return (self.errors[self.bits - 2] - self.errors[self.bits - 1]) / max(1, self.conversions)
 
 
-def slice_errors(mapped: MappedLayer, x: Tensor, weight: Tensor) -> list[list[float]]:
+def slice_errors(mapped: MappedLayer, calls: Sequence[tuple[Tensor, Tensor]]) -> list[list[float]]:
     """What ADCs of 1, 2, ... bits on one slice spoil, each with the best of its levels: the weighted sum of squared
-    errors of the layer's product. The last is the resolution that no input exceeds: it spoils nothing.
+    errors of the layer's products. The last is the resolution that no input exceeds: it spoils nothing.
 
     Args:
         mapped: the layer.
-        x: the layer's quantized inputs.
-        weight: of every element of the product's squared error, in the product's shape.
+        calls: of each the quantized inputs, and weights of the product's squared error, in the product's shape.
 
     Returns:
         Of every slice, B0 first.
     """
-    scale = weight.flatten().double().sqrt()
 
     def spoiled(k: int, bits: int) -> float:
-        candidates = SliceProducts(mapped, k, Adc(bits))
-        return (candidates.errors @ (candidates.products(x) * scale)).square().sum(1).min().item()
+        own = SliceProducts(mapped, k, Adc(bits))
+        each = [own.errors @ (own.products(x) * weight.flatten().double().sqrt()) for x, weight in calls]
+        return torch.cat(each, 1).square().sum(1).min().item()
 
     largest = mapped.bounds.amax(dim=(0, 1, 2, 4)).tolist()
     return [[*(spoiled(k, bits) for bits in range(1, most.bit_length())), 0.0] for k, most in enumerate(largest)]
@@ -63,7 +62,7 @@ def tensors_in(outputs: Any) -> list[Tensor]:
     return [tensor for part in parts for tensor in tensors_in(part)]
 
 
-def sensitivities(outputs: Any, at: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def sensitivities(outputs: Any, at: Sequence[tuple[str, Tensor]]) -> list[Tensor]:
     """How much an error at each element of ``at`` changes the outputs: the sum of their squared derivatives.
 
     Estimated from derivatives of sums with random signs, whose products vanish on average (Hutchinson's estimator of
@@ -71,22 +70,23 @@ def sensitivities(outputs: Any, at: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         outputs: what a network gives.
-        at: what they are computed from, by the name of its layer.
+        at: what they are computed from, each with the name of its layer.
 
     Raises:
-        BitsliceError: if nothing has a gradient, or one of ``at`` none that is finite.
+        BitsliceError: if nothing has a gradient, or a layer none that is finite.
     """
     found = [output for output in tensors_in(outputs) if output.requires_grad]
     random = torch.Generator().manual_seed(0)
-    squares = {name: torch.zeros_like(each) for name, each in at.items()}
+    squares = [torch.zeros_like(each) for _, each in at]
     for _ in range(SIGNS if found else 0):
         signs = [torch.randint(2, each.shape, generator=random).to(each).mul_(2).sub_(1) for each in found]
-        gradients = torch.autograd.grad(found, list(at.values()), signs, retain_graph=True, allow_unused=True)
-        for (name, square), gradient in zip(squares.items(), gradients, strict=True):
-            if gradient is None or not gradient.isfinite().all():
+        gradients = torch.autograd.grad(found, [x for _, x in at], signs, retain_graph=True, allow_unused=True)
+        felt = {name for (name, _), gradient in zip(at, gradients, strict=True) if gradient is not None}
+        for (name, _), square, gradient in zip(at, squares, gradients, strict=True):
+            if name not in felt or not (gradient is None or gradient.isfinite().all()):
                 raise BitsliceError(f"layer {name!r} has no gradient, or one that is not finite: leave it out")
-            square += gradient.square() / SIGNS
-    if not any(square.any() for square in squares.values()):
+            square += 0 if gradient is None else gradient.square() / SIGNS  # of a call whose result is dropped
+    if not any(square.any() for square in squares):
         raise BitsliceError("ADCs are allocated by gradients, and the network's outputs have none")
     return squares
 
@@ -124,27 +124,27 @@ def allocate_adcs(
             raise BitsliceError(f"an ADC has at least 1 bit, so on average they have no {mean:g}")
     crossbar = crossbar or Crossbar()
     called: dict[str, MappedLayer] = {}
-    first: dict[str, tuple[Tensor, Tensor]] = {}  # of a layer called several times: its input, and zeros added to it
+    calls: list[tuple[str, Tensor, Tensor]] = []  # of layers: their names, inputs, and zeros added to their outputs
 
     def probe(tensor: QuantizedTensor, x: Tensor, output: Tensor) -> Tensor | None:
-        name = layer_name(tensor)
-        if x.numel():
-            called[name] = observed(called.get(name) or map_layer(tensor, crossbar), [x])
-        if not x.numel() or name in first:
+        if not x.numel():
             return None
-        first[name] = x.detach(), torch.zeros_like(output, requires_grad=True)
-        return output + first[name][1]
+        name, zeros = layer_name(tensor), torch.zeros_like(output, requires_grad=True)
+        called[name] = observed(called.get(name) or map_layer(tensor, crossbar), [x])
+        calls.append((name, x.detach(), zeros))
+        return output + zeros
 
     tensors = stored_weights(model, crossbar)
     with torch.inference_mode(False), torch.enable_grad():
         outputs = run_layers(model, images, tensors, probe)
-    if not first:
+    if not calls:
         raise BitsliceError("the resolutions of ADCs are found on at least one image")
-    felt = sensitivities(outputs, {name: zeros for name, (_, zeros) in first.items()})
+    felt = sensitivities(outputs, [(name, zeros) for name, _, zeros in calls])
     slices: dict[str, list[_Slice]] = {}
     for name, tensor in ((layer_name(tensor), tensor) for tensor in tensors):
-        if name in first:
-            errors = slice_errors(called[name], first[name][0], felt[name])
+        if name in called:
+            own_calls = [(x, weight) for (other, x, _), weight in zip(calls, felt, strict=True) if other == name]
+            errors = slice_errors(called[name], own_calls)
             pairs = zip(errors, called[name].conversions_of_used().tolist(), strict=True)
             slices[name] = [_Slice(len(own), count, own) for own, count in pairs]
         else:  # one that has no inputs, as an auxiliary head, stays lossless
