@@ -333,7 +333,7 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     )
     every = runs | {
         "Levels found, trained through": {"l1": [better]},
-        "1 bit of headroom, levels found once, distilled": {"bl1": [narrower]},
+        "1 bit of headroom, distilled for 6 epochs": {"bl1": [narrower]},
         "2 bits of headroom, trained through": {"bl1": [narrowest]},
         "1 bit in every slice, levels found once, trained through": {"bl1": [other]},  # not the claimed ADCs
     }

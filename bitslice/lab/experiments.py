@@ -15,6 +15,7 @@ from bitslice.lab.adaptation import (
     LONGER,
     PLAIN,
     SEVEN_BIT,
+    SEVEN_BIT_BRIEF,
     SINGLE,
     STRAIGHT,
     Adaptation,
@@ -253,7 +254,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "CIFAR-10, VGG-11 with batch norm",
             partial(cifar10, "vgg11_bn"),
             sweep=_VGG11_SWEEP,
-            adapted=((Method.BL1, Adaptation(headroom=2)), (Method.QUANTIZED, LEVELS)),
+            adapted=((Method.BL1, Adaptation(headroom=2)), (Method.QUANTIZED, SEVEN_BIT_BRIEF)),
             observed_images=20,
         ),
     )
@@ -323,9 +324,8 @@ def adaptation(config: Config) -> Adaptation | None:
         distilled=stage.distilled,
     )
     epochs = None if how.epochs_of(config.profile) == stage.epochs else stage.epochs
-    return replace(
-        how, epochs=epochs, rate=None if _rate(experiment, how) == stage.learning_rate else stage.learning_rate
-    )
+    rate = None if _rate(experiment, how) == stage.learning_rate else stage.learning_rate
+    return replace(how, epochs=epochs, rate=rate)
 
 
 def run_name(config: Config) -> str:

@@ -16,6 +16,7 @@ from bitslice.lab.adaptation import (
     LONGER,
     PLAIN,
     SEVEN_BIT,
+    SEVEN_BIT_BRIEF,
     SINGLE,
     STRAIGHT,
     Adaptation,
@@ -46,7 +47,7 @@ ADAPTATIONS = {
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
     "Levels found once, distilled for 14 epochs": DISTILLED,
-    "1 bit of headroom, levels found once, distilled": SEVEN_BIT,
+    **{f"1 bit of headroom, distilled for {how.epochs} epochs": how for how in (SEVEN_BIT, SEVEN_BIT_BRIEF)},
     **{
         f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
         for how in ALLOCATED_MEANS
