@@ -157,7 +157,7 @@ LEVELS = {
         allocated(SPARSE, 98, {2.0: ((2, 2, 2, 1), (2, 2, 1, 1), 97.5, 97.9)}),
     ],
 }
-HOW = ALLOCATED_MEANS[1]
+HOW = ALLOCATED_MEANS[-1]
 THROUGH_MEAN = replace(
     THROUGH,
     config=adapted(START.config, HOW),

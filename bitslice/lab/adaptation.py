@@ -127,6 +127,9 @@ STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)
 """Likewise as if no ADC clipped, at a tenth of the rate on MNIST."""
 ALLOCATED_MEANS = (
     Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
-    Adaptation(None, 1.5, adc_levels=25, epochs=2, recalibrated=4000, levels_kept=True, distilled=True),
+    *(
+        Adaptation(None, mean, adc_levels=25, epochs=2, recalibrated=4000, levels_kept=True, distilled=True)
+        for mean in (1.75, 1.5)
+    ),
 )
 """Resolutions are allocated to layers and slices, levels found; batch normalization is estimated again at the end."""
