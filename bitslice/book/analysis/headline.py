@@ -138,8 +138,8 @@ def answer(networks: Iterable[Measured]) -> str:
     )
     otherwise = f"with as many bits, allocated to layers and slices, {allocated} of {own} do; " * bool(own)
     words = [network.word for network in found if network.remedied and _kept(network.remedied) is Standing.HOLDS]
-    weights = f" (weights of {_range(words, 0)} bits)" * bool(words)
-    more = f", and {nearly} more lose at most {NEARLY:g} points" * bool(nearly)
+    weights = f" (weights of {_range(words, 0)} bits)" if words else ""
+    more = f", and {nearly} more lose at most {NEARLY:g} points" if nearly else ""
     return (
         f"**As trained, {kept} of {every} networks keep their accuracy on such ADCs; {otherwise}trained through the "
         f"claimed ones, {remedied} of {others} do{weights}{more}.**"
