@@ -145,9 +145,9 @@ def accuracy_by_remedy(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) 
     Args:
         found: by experiment, what :func:`bitslice.book.analysis.by_remedy` gives.
     """
-    heights = [0.7 + 0.18 * len(remedies) for remedies in found.values()]
+    heights = [0.8 + 0.19 * len(remedies) for remedies in found.values()]
     figure, panels = plt.subplots(
-        len(found), 1, figsize=(8.5, 0.6 + sum(heights)), squeeze=False, height_ratios=heights, sharex=True
+        len(found), 1, figsize=(9, 0.6 + sum(heights)), squeeze=False, height_ratios=heights, sharex=True
     )
     for panel, (experiment, remedies) in zip(panels[:, 0], found.items(), strict=True):
         methods = list(dict.fromkeys(method for each in remedies.values() for method in each))
