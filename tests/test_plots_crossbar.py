@@ -363,8 +363,7 @@ def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed(
     lossy = analysis.Tried({**kinds, "levels": {"bl1": [on(0, 97.0)]}}, {})
     assert tables.closest_adcs([], {"MNIST": tried, "Other": lossy}) == [
         {
-            "Network": title,
-            "Quantized (%)": "97.75",
+            "Network, *Quantized* without ADCs": f"{title}, 97.75%",
             "As many bits, allocated": cell,
             "3,3,3,1": "–",
             "3,3,3,1, 7-bit weights": "–",

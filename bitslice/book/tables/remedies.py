@@ -46,7 +46,7 @@ def closest_adcs(records: Sequence[Record], networks: Mapping[str, Tried]) -> li
         return f"{points} ({METHOD_NAMES[method]}, n={below.n})"
 
     return [
-        {"Network": title, "Quantized (%)": f"{tried.quantized:.2f}"}
+        {"Network, *Quantized* without ADCs": f"{title}, {tried.quantized:.2f}%"}
         | {done: cell(found) for done, found in analysis.closest_adcs(records, tried).items()}
         for title, tried in networks.items()
     ]
