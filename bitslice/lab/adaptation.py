@@ -117,8 +117,8 @@ DISTILLED = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=
 """Levels are found once; the network learns what it gave before; batch normalization is estimated again at the end."""
 SEVEN_BIT = replace(DISTILLED, headroom=1, epochs=6)
 """Likewise, with a bit of headroom: weights of seven bits, whose most significant slice stays in use."""
-SEVEN_BIT_BRIEF = replace(SEVEN_BIT, epochs=2)
-"""Likewise, for networks whose epochs are long."""
+SEVEN_BIT_BRIEF = replace(SEVEN_BIT, epochs=None)
+"""Likewise, for as long as the profile has it."""
 SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)

@@ -243,9 +243,9 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Method.COLUMN: (5.0, 10.0, 21.0),
             },
             adapted=(
-                *((method, how) for how in (PLAIN, Adaptation(headroom=2), LEVELS) for method in _COMPARED),
-                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, SEVEN_BIT)),
-                *((Method.QUANTIZED, how) for how in ALLOCATED_MEANS),
+                (Method.L1, Adaptation(headroom=2)),
+                *((method, LEVELS) for method in _COMPARED),
+                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, SEVEN_BIT, *ALLOCATED_MEANS)),
             ),
         ),
         Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),
@@ -254,7 +254,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "CIFAR-10, VGG-11 with batch norm",
             partial(cifar10, "vgg11_bn"),
             sweep=_VGG11_SWEEP,
-            adapted=((Method.BL1, Adaptation(headroom=2)), (Method.QUANTIZED, SEVEN_BIT_BRIEF)),
+            adapted=((Method.QUANTIZED, SEVEN_BIT_BRIEF),),
             observed_images=20,
         ),
     )

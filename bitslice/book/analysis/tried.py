@@ -47,7 +47,8 @@ ADAPTATIONS = {
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
     "Levels found once, distilled for 14 epochs": DISTILLED,
-    **{f"1 bit of headroom, distilled for {how.epochs} epochs": how for how in (SEVEN_BIT, SEVEN_BIT_BRIEF)},
+    "1 bit of headroom, distilled": SEVEN_BIT_BRIEF,
+    "1 bit of headroom, distilled for 6 epochs": SEVEN_BIT,
     **{
         f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
         for how in ALLOCATED_MEANS
