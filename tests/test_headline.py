@@ -76,7 +76,7 @@ def test_accuracy_is_kept_in_part_or_not(claim: str, which: str) -> None:
 def test_shorter_words_are_named() -> None:
     found = cell("trained through them")
     assert found is not None
-    assert found.number == "0.4, 6-bit weights"
+    assert found.number == "0.4, 6-bit"
 
 
 def test_savings_are_against_the_networks_own_lossless_adcs_by_models_that_hold() -> None:
@@ -126,10 +126,10 @@ def test_the_answer_counts_networks() -> None:
     text = analysis.answer([MEASURED, replace(MEASURED, lost=Spread((0.1,)), remedied=Spread((2.0,)))])
     assert "As trained, 1 of 2 networks" in text
     assert "with as many bits, allocated to layers and slices, 2 of 2 do; " in text
-    told = "trained through the claimed ones, 1 of 2 do (weights of 6 bits), and 1 more lose at most 3 points.**"
+    told = "trained through the claimed ones, 1 of 2 do (6-bit weights), 1 more lose up to 3 points.**"
     assert text.endswith(told)
     both = analysis.answer([MEASURED, replace(MEASURED, word=8)])
-    assert both.endswith("2 of 2 do (weights of 6 to 8 bits).**")
+    assert both.endswith("2 of 2 do (6 to 8-bit weights).**")
     assert analysis.answer([replace(MEASURED, remedied=Spread((9.0,)))]).endswith("0 of 1 do.**")
     assert "allocated" not in analysis.answer([replace(MEASURED, allocated=None)])
 

@@ -93,7 +93,7 @@ def _allocated(network: Measured, page: str) -> Cell | None:
 def _trained_through(network: Measured, page: str) -> Cell | None:
     if network.remedied is None:
         return None
-    number = f"{network.remedied.text(1)}, {network.word}-bit weights"
+    number = f"{network.remedied.text(1)}, {network.word}-bit"
     return Cell(_kept(network.remedied), number, "adapt.ipynb")
 
 
@@ -111,7 +111,7 @@ CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
     "ADCs of 3,3,3,1 bits (B0 to B3) convert without loss": _without_loss,
     "They keep the accuracy, as trained (points lost)": _as_trained,
     "As many bits do, allocated to layers and slices (ours)": _allocated,
-    "They do when trained through them (ours)": _trained_through,
+    "They do, trained through them, weights of n bits (ours)": _trained_through,
     "They take less power than lossless ones, by model": _power,
 }
 """The claims of the paper's abstract that can be put in numbers, and two beyond it, with what judges each."""
@@ -138,8 +138,8 @@ def answer(networks: Iterable[Measured]) -> str:
     )
     otherwise = f"with as many bits, allocated to layers and slices, {allocated} of {own} do; " * bool(own)
     words = [network.word for network in found if network.remedied and _kept(network.remedied) is Standing.HOLDS]
-    weights = f" (weights of {_range(words, 0)} bits)" if words else ""
-    more = f", and {nearly} more lose at most {NEARLY:g} points" if nearly else ""
+    weights = f" ({_range(words, 0)}-bit weights)" if words else ""
+    more = f", {nearly} more lose up to {NEARLY:g} points" if nearly else ""
     return (
         f"**As trained, {kept} of {every} networks keep their accuracy on such ADCs; {otherwise}trained through the "
         f"claimed ones, {remedied} of {others} do{weights}{more}.**"
