@@ -224,7 +224,7 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
         {
             "One": {"quantized": quantized, "bl1": bl1, "pruned": pruned},
             "Two": {"quantized": quantized, "bl1": less, "l1": l1},
-            "Three": {"quantized": quantized, "bl1": None, "pruned": pruned},
+            "CIFAR-10, Three": {"quantized": quantized, "bl1": None, "pruned": pruned},
             "Four": {"quantized": quantized, "bl1": None},
             "Five": {"quantized": quantized, "pruned": pruned},
             "Alone": {"quantized": quantized},
@@ -232,8 +232,8 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
         }
     )
     assert found == (
-        "With ADCs allocated to each network, at equal accuracy, sparse ones make so many times fewer comparisons than "
-        "*Quantized*: "
+        "With ADCs allocated to each network, empty columns skipped, at equal accuracy, sparse ones make so many times "
+        "fewer comparisons than *Quantized*: "
         "**One 2.71x with *Bit-slice L1*, n=1; Two 2.71x with *L1*, n=1 (1.20x with *Bit-slice L1*, n=1); "
         "Three 1.00x with *Pruned*, n=1 (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
         "Five 1.00x with *Pruned*, n=1**."
@@ -331,6 +331,19 @@ def test_of_longer_runs_the_smallest_alpha_counts_and_default_settings() -> None
     found = analysis.longer_runs([*others, *few, quantized], "cifar10-resnet20")
     assert found == {"quantized": [quantized], "bl1": few}
     assert list(found) == ["quantized", "bl1"]
+
+
+def test_what_a_column_s_constraint_leaves_is_told_by_the_adcs_that_it_makes_lossless() -> None:
+    runs = [
+        record(Method.COLUMN, seed, alpha, accuracy, 3.0)
+        for alpha, seed, accuracy in [(10.0, 0, 96.0), (2.0, 0, 73.0), (2.0, 1, 74.0)]
+    ]
+    quantized = record(Method.QUANTIZED, 0, None, 97.5, 6.0)
+    assert analysis.column_finding("mnist", [*runs, quantized], "MNIST") == (
+        "MNIST, a column: 2 weights 3 bits and 73.50 ±\N{NO-BREAK SPACE}0.71% (n=2); "  # sums of at most 6
+        "10 weights 5 bits and 96.00% (n=1); *Quantized* without ADCs 97.50% (n=1)"  # of at most 30
+    )
+    assert analysis.column_finding("mnist", [quantized], "MNIST") is None
 
 
 def test_only_networks_with_resolutions_of_their_own_are_compared() -> None:

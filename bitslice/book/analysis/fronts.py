@@ -255,7 +255,8 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
         None where nothing can be compared.
     """
     told, bl1 = [], Method.BL1.value
-    for title, chosen in networks.items():
+    for name, chosen in networks.items():
+        title = name.removeprefix("CIFAR-10, ")  # networks on it have names of their own
         base = chosen.get(Method.QUANTIZED.value)
         if base is None or len(chosen) < 2:
             continue
@@ -269,8 +270,8 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        "With ADCs allocated to each network, at equal accuracy, sparse ones make so many times fewer comparisons than "
-        f"*Quantized*: **{'; '.join(told)}**."
+        "With ADCs allocated to each network, empty columns skipped, at equal accuracy, sparse ones make so many times "
+        f"fewer comparisons than *Quantized*: **{'; '.join(told)}**."
     )
 
 
