@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from bitslice.book import analysis, tables
 from bitslice.book.plots import crossbar
-from bitslice.crossbar import BitlineSums, Crossbar, LayerAdcs, map_network
+from bitslice.crossbar import AdcGradient, BitlineSums, Crossbar, LayerAdcs, map_network
 from bitslice.errors import BitsliceError
-from bitslice.lab.adaptation import CLAIMED, LEVELS
+from bitslice.lab.adaptation import CLAIMED, GAUSSIAN, LEVELS, PLAIN, STRAIGHT, Adaptation
 from bitslice.lab.described import describe_geometry
 from bitslice.lab.experiments import EXPERIMENTS, adapted
 from bitslice.lab.records import Record
@@ -317,7 +317,7 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
         "Network": "Bit-slice L1",
         "Adapted": "Trained through",
         "n": "1",
-        "Points lost": "0.25",
+        "Below itself before": "0.25",
         "Below *Quantized*": "0.75",
         "Within 0.5": "no",
     }
@@ -339,6 +339,42 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     }
     lost = [("l1", 0.5), ("bl1", -0.25), ("bl1", -0.5)]
     assert found(quantized, every) == [None, *((method, analysis.Spread((points,))) for method, points in lost)]
+
+
+def test_gradients_are_compared_where_nothing_but_the_rate_differs_beside() -> None:
+    quantized = [record(Method.QUANTIZED, seed, None, 98.0, 9.0) for seed in (0, 1)]
+
+    def through(how: Adaptation, *accuracies: float) -> dict[str, list[Record]]:
+        starts = zip(quantized, accuracies, strict=False)
+        return {
+            "quantized": [
+                replace(run, config=adapted(run.config, how), final={"adc_accuracy": each}) for run, each in starts
+            ]
+        }
+
+    alone = {"Trained through": through(PLAIN, 97.5, 97.0), "Levels found, trained through": through(LEVELS, 97.75)}
+    every = alone | {
+        "Trained through, straight-through gradient": through(STRAIGHT, 94.0),
+        "Trained through, Gaussian gradient": through(GAUSSIAN, 97.75),
+    }
+    kinds = {"report": {}}
+    assert analysis.by_gradient(quantized, analysis.Tried(kinds, every)) == {
+        AdcGradient.SHARE: analysis.Spread((0.5, 1.0)),  # the default on MNIST
+        AdcGradient.STRAIGHT_THROUGH: analysis.Spread((4.0,)),
+        AdcGradient.GAUSSIAN: analysis.Spread((0.25,)),
+    }
+    assert analysis.by_gradient(quantized, analysis.Tried(kinds, alone)) == {}
+    networks = {"One": analysis.Tried(kinds, every), "Other": analysis.Tried(kinds, alone)}
+    assert tables.gradients(quantized, networks) == [
+        {
+            "Points lost, by gradient": "One",
+            "as if no ADC clipped": "4.00 (n=1)",
+            "by the share let through": f"{analysis.Spread((0.5, 1.0)).text()} (n=2)",
+            "Gaussian around thresholds": "0.25 (n=1)",
+        }
+    ]
+    shown = analysis.by_remedy(analysis.Tried({"report": {}}, every))
+    assert [title for title in shown if "gradient" in title] == []
 
 
 def test_allocated_adcs_stand_apart_and_are_measured_by_quantized_of_their_seed() -> None:

@@ -115,10 +115,11 @@ LONGER = replace(LEVELS, epochs=10)
 """Likewise, for longer."""
 DISTILLED = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=14, rate=0.005, recalibrated=4000)
 """Levels are found once; the network learns what it gave before; batch normalization is estimated again at the end."""
-SEVEN_BIT = replace(DISTILLED, headroom=1, epochs=6)
-"""Likewise, with a bit of headroom: weights of seven bits, whose most significant slice stays in use."""
-SEVEN_BIT_BRIEF = replace(SEVEN_BIT, epochs=None)
-"""Likewise, for as long as the profile has it."""
+SEVEN_BITS = tuple(replace(DISTILLED, headroom=1, epochs=epochs) for epochs in (None, 6, 12))
+"""Likewise, with a bit of headroom: weights of seven bits, whose most significant slice stays in use; for as long as
+the profile has it, and for longer."""
+GRADIENTS = tuple(replace(SEVEN_BITS[0], gradient=gradient) for gradient in (AdcGradient.SHARE, AdcGradient.GAUSSIAN))
+"""The shortest of them, with other gradients than that of the experiments on CIFAR-10."""
 SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)

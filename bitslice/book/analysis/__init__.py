@@ -24,7 +24,15 @@ from bitslice.book.analysis.longer import (
 from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, savings
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
-from bitslice.book.analysis.remedies import KEPT, WITHOUT, below_quantized, by_remedy, closest_adcs, column_finding
+from bitslice.book.analysis.remedies import (
+    KEPT,
+    WITHOUT,
+    below_quantized,
+    by_gradient,
+    by_remedy,
+    closest_adcs,
+    column_finding,
+)
 from bitslice.book.analysis.seeds import Spread, spread, verdict
 from bitslice.book.analysis.selection import (
     adapted,
@@ -94,6 +102,7 @@ __all__ = [
     "below_quantized",
     "beside",
     "by_alpha",
+    "by_gradient",
     "by_remedy",
     "by_seed",
     "cheapest_setting",

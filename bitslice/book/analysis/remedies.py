@@ -1,14 +1,15 @@
 """What accuracy small ADCs leave after all that was tried, and how far below the quantized network that is."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies, seed_of
 from bitslice.book.analysis.tried import ALLOCATED, REMEDIES, THROUGH_CLAIMED, WHOLE, Tried
-from bitslice.crossbar import AdcSetting, resolution
+from bitslice.crossbar import AdcGradient, AdcSetting, resolution
 from bitslice.crossbar.adc import setting_name
-from bitslice.lab.adaptation import CLAIMED
+from bitslice.lab.adaptation import CLAIMED, Adaptation
 from bitslice.lab.records import Record
 from bitslice.lab.words import Method
 
@@ -28,7 +29,8 @@ EMPTYING = 2
 def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
     """Accuracy in percent with the claimed ADCs, by remedy and method, over seeds; first that :data:`WITHOUT` ADCs.
 
-    Where resolutions are allocated, there are as many bits on average as in the claimed ones.
+    Where resolutions are allocated, there are as many bits on average as in the claimed ones. Networks trained by
+    another gradient than the experiment's are left to :func:`by_gradient`.
     """
     found = {WITHOUT: {m: Spread(tuple(r.digital_accuracy for r in own)) for m, own in tried.reports["report"].items()}}
     for kind, title in REMEDIES.items():
@@ -36,7 +38,7 @@ def by_remedy(tried: Tried) -> dict[str, dict[str, Spread]]:
         found[title] = {method: accuracy for method, accuracy in each.items() if accuracy}
     each = {m: accuracies(own).get(MEAN) for m, own in tried.reports.get("levels", {}).items()}
     found[ALLOCATED] = {method: accuracy for method, accuracy in each.items() if accuracy}
-    for title in THROUGH_CLAIMED:
+    for title in (title for title, how in THROUGH_CLAIMED.items() if how.gradient is None):
         found[title] = {
             method: spread(runs, lambda run: float(run.final["adc_accuracy"]))
             for method, runs in tried.adapted.get(title, {}).items()
@@ -59,6 +61,23 @@ def below_quantized(records: Sequence[Record], runs: Iterable[Record]) -> Spread
     pairs = [(quantized.get(run.config.pretrained()), run) for run in runs]
     lost = tuple(start.accuracy - float(run.final["adc_accuracy"]) for start, run in pairs if start is not None)
     return Spread(lost) if lost else None
+
+
+def by_gradient(records: Sequence[Record], tried: Tried) -> dict[AdcGradient, Spread]:
+    """Points that the quantized network loses once trained through the claimed ADCs, by the gradient that the backward
+    pass took; of ways that differ in it, and in the rate at most. Empty where none do.
+
+    Args:
+        records: to find the quantized networks without ADCs in.
+        tried: with the networks of one experiment.
+    """
+    found: dict[Adaptation, dict[AdcGradient, Spread]] = {}
+    for title, how in THROUGH_CLAIMED.items():
+        runs = tried.adapted.get(title, {}).get(Method.QUANTIZED.value, [])
+        if runs and runs[0].config.adapt and (below := below_quantized(records, runs)):
+            same = found.setdefault(replace(how, gradient=None, rate=None), {})
+            same[runs[0].config.adapt.adc_gradient] = below
+    return max(found.values(), key=len) if any(len(same) > 1 for same in found.values()) else {}
 
 
 def simulated_below(tried: Tried, asked: AdcSetting | float, headroom: int = 0) -> list[tuple[str, Spread]]:

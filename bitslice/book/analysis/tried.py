@@ -12,11 +12,11 @@ from bitslice.lab.adaptation import (
     CLAIMED,
     DISTILLED,
     GAUSSIAN,
+    GRADIENTS,
     LEVELS,
     LONGER,
     PLAIN,
-    SEVEN_BIT,
-    SEVEN_BIT_BRIEF,
+    SEVEN_BITS,
     SINGLE,
     STRAIGHT,
     Adaptation,
@@ -47,8 +47,11 @@ ADAPTATIONS = {
     "Levels found, trained through": LEVELS,
     "Levels found, trained through for 10 epochs": LONGER,
     "Levels found once, distilled for 14 epochs": DISTILLED,
-    "1 bit of headroom, distilled": SEVEN_BIT_BRIEF,
-    "1 bit of headroom, distilled for 6 epochs": SEVEN_BIT,
+    **{
+        f"1 bit of headroom, distilled{'' if how.epochs is None else f' for {how.epochs} epochs'}": how
+        for how in SEVEN_BITS
+    },
+    **{f"1 bit of headroom, distilled, {how.gradient.value} gradient": how for how in GRADIENTS if how.gradient},
     **{
         f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
         for how in ALLOCATED_MEANS

@@ -15,7 +15,16 @@ from bitslice.book.tables.methods import (
     timings,
     versions,
 )
-from bitslice.book.tables.remedies import adapted_costs, allocated, cheapest_adcs, closest_adcs, front, levels, remedies
+from bitslice.book.tables.remedies import (
+    adapted_costs,
+    allocated,
+    cheapest_adcs,
+    closest_adcs,
+    front,
+    gradients,
+    levels,
+    remedies,
+)
 from bitslice.book.tables.settings import adc_claims, adc_settings, departures, networks
 from bitslice.book.tables.verified import claims_verified
 from bitslice.book.tables.zoo import zoo
@@ -42,6 +51,7 @@ __all__ = [
     "equal_accuracy",
     "front",
     "fullest_columns",
+    "gradients",
     "layer_sums",
     "levels",
     "markdown",

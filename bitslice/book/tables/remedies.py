@@ -7,7 +7,7 @@ from bitslice.book import analysis
 from bitslice.book.analysis import ByMethod, Spread, Tried, Way
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
-from bitslice.crossbar import LayerAdcs, adc_word
+from bitslice.crossbar import AdcGradient, LayerAdcs, adc_word
 from bitslice.crossbar.adc import adcs_of
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
@@ -52,6 +52,32 @@ def closest_adcs(records: Sequence[Record], networks: Mapping[str, Tried]) -> li
     ]
 
 
+_GRADIENTS = {
+    AdcGradient.STRAIGHT_THROUGH: "as if no ADC clipped",
+    AdcGradient.SHARE: "by the share let through",
+    AdcGradient.GAUSSIAN: "Gaussian around thresholds",
+}
+
+
+def gradients(records: Sequence[Record], networks: Mapping[str, Tried]) -> list[dict[str, Any]]:
+    """How many points the claimed ADCs cost by the gradient that training through them took: a row a network.
+
+    Args:
+        records: to find the quantized networks in.
+        networks: what was tried, by title; those trained by one gradient alone are left out.
+    """
+    found = {title: analysis.by_gradient(records, tried) for title, tried in networks.items()}
+    return [
+        {"Points lost, by gradient": title}
+        | {
+            name: f"{own[each].text()} (n={own[each].n})" if each in own else text(None)
+            for each, name in _GRADIENTS.items()
+        }
+        for title, own in found.items()
+        if own
+    ]
+
+
 def levels(found: LayerAdcs) -> list[dict[str, Any]]:
     """ADCs as they were found, a row a layer, a column a slice, B0 first."""
     return [
@@ -76,7 +102,7 @@ def adapted_costs(records: Sequence[Record], adapted: Mapping[str, ByMethod]) ->
                         "Network": METHOD_NAMES[method],
                         "Adapted": title,
                         "n": str(lost.n),
-                        "Points lost": lost.text(),
+                        "Below itself before": lost.text(),
                         "Below *Quantized*": below.text(),
                         f"Within {analysis.KEPT:g}": "yes" if below.mean <= analysis.KEPT else "no",
                     }
