@@ -339,6 +339,36 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
     }
     lost = [("l1", 0.5), ("bl1", -0.25), ("bl1", -0.5)]
     assert found(quantized, every) == [None, *((method, analysis.Spread((points,))) for method, points in lost)]
+    through = analysis.Tried({"report": {}}, every)
+    assert list(analysis.closest_fewer([quantized], through).values()) == [
+        None,
+        None,
+        ("bl1", analysis.Spread((-1.0,))),
+    ]
+
+
+def test_fewer_bits_are_near_by_the_points_that_their_column_says() -> None:
+    def simulated(seed: int, *settings: tuple[tuple[int, ...], float, float | None]) -> Report:
+        one = report(97, {bits: accuracy for bits, accuracy, _ in settings})
+        means = [replace(given, mean=mean) for given, (_, _, mean) in zip(one.settings, settings, strict=True)]
+        return replace(one, network=f"results/mnist/bl1-s{seed}", settings=means)
+
+    narrow = replace(simulated(0, ((2, 2, 2, 1), 96.0, None)), headroom=1)
+    empty = replace(narrow, headroom=2)  # whose most significant slice is not in use
+    wide = simulated(0, ((2, 2, 2, 1), 95.5, None), ((1, 1, 1, 1), 95.0, None), ((3, 2, 1, 1), 96.5, 1.75))
+    kinds = {
+        "report": {"quantized": [replace(report(97, {}), network="results/mnist/quantized-s0")]},
+        "levels": {"bl1": [wide]},
+        "seven_bits": {"bl1": [narrow], "l1": [empty]},
+    }
+    assert tables.closest_fewer([], {"MNIST": analysis.Tried(kinds, {})}) == [
+        {
+            "Network": "MNIST",
+            "2,2,2,1 (near: 1)": "**1.00** (Bit-slice L1, n=1)",
+            "1.75 on average, allocated (near: 1)": "**0.50** (Bit-slice L1, n=1)",
+            "1,1,1,1 (near: 2)": "**2.00** (Bit-slice L1, n=1)",
+        }
+    ]
 
 
 def test_gradients_are_compared_where_nothing_but_the_rate_differs_beside() -> None:

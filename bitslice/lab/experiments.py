@@ -11,13 +11,13 @@ from bitslice.lab.adaptation import (
     ALLOCATED_MEANS,
     DISTILLED,
     GAUSSIAN,
-    GRADIENTS,
     LEVELS,
     LONGER,
     PLAIN,
     SEVEN_BITS,
     SINGLE,
     STRAIGHT,
+    TWO_BIT,
     Adaptation,
 )
 from bitslice.lab.checks import check_seed, of_profile
@@ -245,7 +245,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             adapted=(
                 (Method.L1, Adaptation(headroom=2)),
                 *((method, LEVELS) for method in _COMPARED),
-                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, *SEVEN_BITS, *GRADIENTS, *ALLOCATED_MEANS)),
+                *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, *SEVEN_BITS[1:], TWO_BIT, *ALLOCATED_MEANS)),
             ),
         ),
         Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),

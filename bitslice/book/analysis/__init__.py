@@ -25,12 +25,15 @@ from bitslice.book.analysis.measured import GIVEN_UP, Measured, measured, saving
 from bitslice.book.analysis.per_layer import Layer, layers, layers_finding
 from bitslice.book.analysis.pretraining import Pretrained, pretrained, pretraining_finding, times_denser
 from bitslice.book.analysis.remedies import (
+    FEWER,
     KEPT,
     WITHOUT,
+    Closest,
     below_quantized,
     by_gradient,
     by_remedy,
     closest_adcs,
+    closest_fewer,
     column_finding,
 )
 from bitslice.book.analysis.seeds import Spread, spread, verdict
@@ -73,6 +76,7 @@ __all__ = [
     "ADAPTATIONS",
     "ALLOCATED",
     "CLAIMED_BITS",
+    "FEWER",
     "GIVEN_UP",
     "KEPT",
     "LAWS",
@@ -84,6 +88,7 @@ __all__ = [
     "ByMethod",
     "Cell",
     "Claim",
+    "Closest",
     "Front",
     "Layer",
     "Measured",
@@ -110,6 +115,7 @@ __all__ = [
     "chosen_for_each",
     "claims",
     "closest_adcs",
+    "closest_fewer",
     "column_finding",
     "density_at",
     "density_ratio",

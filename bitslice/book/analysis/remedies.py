@@ -1,12 +1,12 @@
 """What accuracy small ADCs leave after all that was tried, and how far below the quantized network that is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
 from bitslice.book.analysis.simulated import accuracies, seed_of
-from bitslice.book.analysis.tried import ALLOCATED, REMEDIES, THROUGH_CLAIMED, WHOLE, Tried
+from bitslice.book.analysis.tried import ADAPTATIONS, ALLOCATED, REMEDIES, THROUGH_CLAIMED, WHOLE, Tried
 from bitslice.crossbar import AdcGradient, AdcSetting, resolution
 from bitslice.crossbar.adc import setting_name
 from bitslice.lab.adaptation import CLAIMED, Adaptation
@@ -102,33 +102,48 @@ def simulated_below(tried: Tried, asked: AdcSetting | float, headroom: int = 0) 
     return found
 
 
-def closest_adcs(records: Sequence[Record], tried: Tried) -> dict[str, tuple[str, Spread] | None]:
-    """Which networks come closest to the quantized one on the claimed ADCs, as method and points below it, by what was
-    done; None where nothing was.
+Closest = tuple[str, Spread]
+"""Networks that lose least on some ADCs: their method, and points below the quantized one of their seed."""
 
-    First ADCs of as many bits on average that were allocated to layers and slices, of networks as trained; then the
-    claimed ones themselves, trained through or not, by the bits of a weight that headroom leaves.
+
+def _closest(
+    records: Sequence[Record], tried: Tried, asked: AdcSetting | float, headrooms: Iterable[int] = (0,)
+) -> Closest | None:
+    """On ADCs as asked for, of networks trained through them or not; None where none is."""
+    found = []
+    for headroom in headrooms:
+        found += simulated_below(tried, asked, headroom)
+        for title, how in ADAPTATIONS.items():
+            if (how.asked, how.headroom) == (asked, headroom):
+                through = {m: below_quantized(records, runs) for m, runs in tried.adapted.get(title, {}).items()}
+                found += [(method, below) for method, below in through.items() if below]
+    return min(found, key=lambda each: each[1].mean, default=None)
+
+
+def closest_adcs(records: Sequence[Record], tried: Tried) -> dict[str, Closest | None]:
+    """Which networks come closest to the quantized one on the claimed ADCs, by what was done; None where nothing was.
+
+    First ADCs of as many bits on average that were allocated to layers and slices; then the claimed ones themselves, by
+    the bits of a weight that headroom leaves. Of networks trained through them or not.
 
     Args:
         records: to find the quantized networks in.
         tried: with the networks of one experiment.
     """
-
-    def on_claimed(headroom: int) -> list[tuple[str, Spread]]:
-        return simulated_below(tried, CLAIMED, headroom) + [
-            (method, below)
-            for title, how in THROUGH_CLAIMED.items()
-            if how.headroom == headroom
-            for method, runs in tried.adapted.get(title, {}).items()
-            if (below := below_quantized(records, runs))
-        ]
-
     word = setting_name(CLAIMED)
-    ways = {"As many bits, allocated": simulated_below(tried, MEAN)} | {
-        f"{word}{f', {8 - headroom}-bit weights' * bool(headroom)}": on_claimed(headroom)
+    return {"As many bits, allocated": _closest(records, tried, MEAN)} | {
+        f"{word}{f', {8 - headroom}-bit weights' * bool(headroom)}": _closest(records, tried, CLAIMED, [headroom])
         for headroom in range(EMPTYING + 1)
     }
-    return {title: min(found, key=lambda each: each[1].mean, default=None) for title, found in ways.items()}
+
+
+FEWER: Mapping[AdcSetting | float, float] = {(2, 2, 2, 1): 1.0, 1.75: 1.0, (1, 1, 1, 1): 2.0}
+"""ADCs of fewer bits than the claimed, and how many points below the quantized network count as near."""
+
+
+def closest_fewer(records: Sequence[Record], tried: Tried) -> dict[AdcSetting | float, Closest | None]:
+    """As :func:`closest_adcs`, on ADCs of :data:`FEWER` bits, with every slice in use."""
+    return {asked: _closest(records, tried, asked, range(EMPTYING)) for asked in FEWER}
 
 
 def _accuracy(runs: Sequence[Record]) -> str:

@@ -12,13 +12,13 @@ from bitslice.lab.adaptation import (
     CLAIMED,
     DISTILLED,
     GAUSSIAN,
-    GRADIENTS,
     LEVELS,
     LONGER,
     PLAIN,
     SEVEN_BITS,
     SINGLE,
     STRAIGHT,
+    TWO_BIT,
     Adaptation,
 )
 from bitslice.lab.records import Record
@@ -51,7 +51,7 @@ ADAPTATIONS = {
         f"1 bit of headroom, distilled{'' if how.epochs is None else f' for {how.epochs} epochs'}": how
         for how in SEVEN_BITS
     },
-    **{f"1 bit of headroom, distilled, {how.gradient.value} gradient": how for how in GRADIENTS if how.gradient},
+    "2,2,2,1 with 1 bit of headroom, distilled for 6 epochs": TWO_BIT,
     **{
         f"Allocated, {how.adc_mean:g} bits on average, {'distilled' if how.distilled else 'trained through'}": how
         for how in ALLOCATED_MEANS

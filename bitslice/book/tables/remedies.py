@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bitslice.book import analysis
-from bitslice.book.analysis import ByMethod, Spread, Tried, Way
+from bitslice.book.analysis import ByMethod, Closest, Spread, Tried, Way
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
-from bitslice.crossbar import AdcGradient, LayerAdcs, adc_word
+from bitslice.crossbar import AdcGradient, AdcSetting, LayerAdcs, adc_word
 from bitslice.crossbar.adc import adcs_of
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
@@ -38,16 +38,34 @@ def closest_adcs(records: Sequence[Record], networks: Mapping[str, Tried]) -> li
         networks: what was tried, by title.
     """
 
-    def cell(found: tuple[str, Spread] | None) -> str:
-        if found is None:
-            return text(None)
-        method, below = found
-        points = f"**{below.text()}**" if below.mean <= analysis.KEPT else below.text()
-        return f"{points} ({METHOD_NAMES[method]}, n={below.n})"
-
     return [
         {"Network, *Quantized* without ADCs": f"{title}, {tried.quantized:.2f}%"}
-        | {done: cell(found) for done, found in analysis.closest_adcs(records, tried).items()}
+        | {done: _below(found, analysis.KEPT) for done, found in analysis.closest_adcs(records, tried).items()}
+        for title, tried in networks.items()
+    ]
+
+
+def _below(found: Closest | None, near: float) -> str:
+    """Points below *Quantized*, bold up to ``near``, with method and number of seeds."""
+    if found is None:
+        return text(None)
+    method, below = found
+    points = f"**{below.text()}**" if below.mean <= near else below.text()
+    return f"{points} ({METHOD_NAMES[method]}, n={below.n})"
+
+
+def _bits(asked: AdcSetting | float) -> str:
+    return f"{asked:g} on average, allocated" if isinstance(asked, float) else ",".join(map(adc_word, asked))
+
+
+def closest_fewer(records: Sequence[Record], networks: Mapping[str, Tried]) -> list[dict[str, Any]]:
+    """As :func:`closest_adcs`, for fewer bits; bold: as near as the column says."""
+    return [
+        {"Network": title}
+        | {
+            f"{_bits(asked)} (near: {analysis.FEWER[asked]:g})": _below(found, analysis.FEWER[asked])
+            for asked, found in analysis.closest_fewer(records, tried).items()
+        }
         for title, tried in networks.items()
     ]
 
