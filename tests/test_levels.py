@@ -32,7 +32,7 @@ def test_no_combination_of_candidates_is_closer(asked: tuple[int, int]) -> None:
     codes = torch.randint(-15, 16, (3, 8))
     mapped = map_codes(codes, bits=4, input_bits=4, signed=False, crossbar=Crossbar(rows=8))
     x = torch.randint(0, 16, (20, 8)).float()
-    found = best(mapped, tuple(Adc(bits) for bits in asked), x)
+    found = best(mapped, tuple(Adc(bits) for bits in asked), x, {})
     lists = [candidates(bits, int(mapped.bounds[:, :, :, k].max())) for k, bits in enumerate(asked)]
     every = {choice: error(mapped, choice, x) for choice in product(*lists)}
     assert found in every
@@ -45,7 +45,7 @@ def test_what_has_levels_of_its_own_or_is_ideal_stays() -> None:
     mapped = map_codes(torch.randint(-255, 256, (5, 20)), signed=False)
     x = torch.randint(0, 256, (40, 20)).float()
     kept = (Adc(3, 8), Adc(None), Adc(1, 1, 5))
-    assert best(mapped, (*kept, Adc(1)), x)[:3] == kept
+    assert best(mapped, (*kept, Adc(1)), x, {})[:3] == kept
 
 
 def test_real_inputs_of_a_small_scale_have_the_same_levels() -> None:
@@ -54,7 +54,7 @@ def test_real_inputs_of_a_small_scale_have_the_same_levels() -> None:
     coarse = map_codes(codes, signed=False)
     fine = map_codes(codes, signed=False, step=2.0**-12, input_step=2.0**-9)
     asked = (Adc(3), Adc(3), Adc(3), Adc(1))
-    assert best(fine, asked, x * 2.0**-9) == best(coarse, asked, x)
+    assert best(fine, asked, x * 2.0**-9, {}) == best(coarse, asked, x, {})
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,30 @@ def test_a_layer_that_is_never_called_keeps_what_was_asked_for() -> None:
     assert found["head"] == tuple(Adc(bits) for bits in (3, 3, 3, 1))
     assert found["body"] != found["head"]
     assert deploy(model, map_network(model, x), found)(x).shape == (20, 3)
+
+
+def test_levels_serve_every_call_of_a_layer() -> None:
+    class Halves(nn.Module):
+        """One layer, called with two halves of an image, of which the second has what the first lacks."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = nn.Linear(60, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([self.shared(x[:, :60]), self.shared(x[:, 60:])])
+
+    torch.manual_seed(0)
+    x = torch.cat([torch.rand(20, 60) / 64, torch.rand(20, 60)], 1)
+    model = calibrate(quantize(Halves()), x).eval()
+    found = calibrate_adcs(model, x, (3, 3, 3, 1))
+    assert found == calibrate_adcs(model, torch.cat([x[:, 60:], x[:, :60]], 1), (3, 3, 3, 1))
+    alone = calibrate_adcs(model, torch.cat([x[:, :60], x[:, :60]], 1), (3, 3, 3, 1))
+
+    def off(adcs: object) -> float:
+        return float((deploy(model, map_network(model, x), adcs)(x) - model(x)).detach().square().mean())
+
+    assert off(found) < off(alone)
 
 
 def test_a_network_that_is_not_quantized_is_refused() -> None:

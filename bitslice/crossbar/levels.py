@@ -71,8 +71,8 @@ class SliceProducts:
         return torch.stack([simulation.product(x).flatten().double() for simulation in self.simulations])
 
 
-def best(mapped: MappedLayer, asked: tuple[Adc, ...], x: Tensor) -> tuple[Adc, ...]:
-    """The ADCs under which a layer's product departs least from the exact one, by the sum of squares.
+def best(mapped: MappedLayer, asked: tuple[Adc, ...], x: Tensor, seen: dict[str, Tensor]) -> tuple[Adc, ...]:
+    """The ADCs under which a layer's products so far depart least from the exact ones, by the sum of squares.
 
     Errors of slices are not independent: plus and minus arrays, cycles and slices clip together. So all combinations of
     the slices' candidates are compared, by the inner products of what each adds to the product.
@@ -81,10 +81,11 @@ def best(mapped: MappedLayer, asked: tuple[Adc, ...], x: Tensor) -> tuple[Adc, .
         mapped: the layer.
         asked: ADCs of every slice, B0 first. One that has a step or a threshold of its own, or is ideal, stays.
         x: the layer's quantized inputs.
+        seen: inner products by layer, of what earlier calls added; those of this one are added to them.
     """
     slices = [SliceProducts(mapped, k, adc) for k, adc in enumerate(asked)]
     sizes = [len(each.simulations) for each in slices]
-    gram = torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64)
+    gram = seen.setdefault(mapped.name, torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64))
     if mapped.layout.unfold is not None and x.dim() < mapped.layout.dimensions + 2:
         x = x[None]  # an image without a batch
     for piece in x.split(max(1, PIECE * len(x) // max(1, mapped.layout.vectors(x) * mapped.groups * mapped.outputs))):
@@ -119,14 +120,13 @@ def calibrate_adcs(
     """Levels of every layer's ADCs, found on a few training inputs: no labels, no gradients, no change of the network.
 
     Layer after layer, on what the layers before it give with the ADCs found for them, steps and thresholds are chosen
-    that keep the converted product closest to the exact one (:func:`best`). A layer that is called several times gets
-    its ADCs at the first call that has inputs; one that has none, as an auxiliary head, keeps what was asked for.
+    that keep the converted product closest to the exact one (:func:`best`), over all calls of a layer that is called
+    several times. One that has no inputs, as an auxiliary head, keeps what was asked for.
 
     Args:
         model: a quantized network, in either mode.
         images: training inputs, float ``(images, ...)``; a tuple or dictionary of arguments where it takes several.
-        adc_bits: resolution of every slice, B0 first, or those by layer. An ADC with a step or a threshold stays as
-            it is.
+        adc_bits: resolution of every slice, B0 first, or those by layer. An ADC with a step of its own stays.
         crossbar: geometry; None: the defaults.
 
     Returns:
@@ -138,15 +138,15 @@ def calibrate_adcs(
     crossbar = crossbar or Crossbar()
     tensors = stored_weights(model, crossbar)
     asked = {layer_name(t): adcs_of(layer_name(t), adc_bits, t.quantizer.bits // crossbar.cell_bits) for t in tensors}
-    found: dict[str, tuple[Adc, ...]] = {}
+    found, seen = dict(asked), dict[str, Tensor]()
 
     def convert(tensor: QuantizedTensor, x: Tensor, _: Tensor) -> Tensor:
         name, mapped = layer_name(tensor), observed(map_layer(tensor, crossbar), [x])
-        if name not in found and x.numel():
-            found[name] = best(mapped, asked[name], x)
-        return CrossbarLayer(tensor.layer, mapped, found.get(name, asked[name])).product(x)
+        if x.numel():
+            found[name] = best(mapped, asked[name], x, seen)
+        return CrossbarLayer(tensor.layer, mapped, found[name]).product(x)
 
     run_layers(model, images, tensors, convert)
-    if not found:
+    if not seen:
         raise BitsliceError("the levels of ADCs are found on at least one image")
-    return LayerAdcs(asked | found)
+    return LayerAdcs(found)
