@@ -81,6 +81,7 @@ SIMULATIONS = {
     "stepped": "report" + "".join(f" --adc-bits {setting}" for setting in STEPPED),
     "tolerance": "tolerance --images 2000",
 }
+LEVELLED = [kind for kind, words in SIMULATIONS.items() if FOUND in words]
 
 
 def simulation(wildcards):
@@ -94,7 +95,7 @@ def simulation(wildcards):
             words.append(f"--adc-bits {','.join(map(adc_word, how.adc_bits))} --row-order {how.row_order.value}")
     else:
         words.append(f"--observed-images {EXPERIMENTS[wildcards.experiment].observed_images}")
-        found = wildcards.kind in ("levels", "seven_bits")
+        found = wildcards.kind in LEVELLED
         if found:
             words.append(f"--adc-levels {1000 if wildcards.experiment == 'mnist' else 50}")
         if wildcards.experiment != "mnist" and wildcards.kind != "report":
@@ -122,7 +123,7 @@ def simulated(kind):
             wanted = wanted and (default or adaptation(config) == PLAIN)
         else:
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
-            wanted = wanted or (kind in ("levels", "seven_bits") and long and adapt is None)
+            wanted = wanted or (kind in LEVELLED and long and adapt is None)
         if wanted and config.method is not Method.FLOAT:
             yield f"{config.experiment}/{run.path.stem}"
 
