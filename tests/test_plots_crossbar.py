@@ -113,7 +113,7 @@ def tolerances() -> dict[str, list[ToleranceReport]]:
     }
 
 
-def test_reports_are_found_by_experiment_and_method_at_default_settings_only(tmp_path: Path) -> None:
+def test_reports_are_found_by_experiment_and_method_at_default_settings_where_there_are_such(tmp_path: Path) -> None:
     cifar = EXPERIMENTS["cifar10-resnet20"](Method.BL1, Profile.CPU)
     runs = [
         replace(record(Method.BL1, 0, None, 97, 5), config=cifar, path=Path("results/cifar10-resnet20/bl1-s0.json")),
@@ -121,6 +121,9 @@ def test_reports_are_found_by_experiment_and_method_at_default_settings_only(tmp
         record(Method.BL1, 1, None, 97, 5),
         record(Method.BL1, 0, 2.0, 96, 4),
         record(Method.PRUNED, 0, None, 98, 9),
+        record(Method.BL0, 0, 2.0, 97, 5),
+        record(Method.BL0, 0, 8.0, 97, 4),
+        record(Method.BL0, 1, 8.0, 97, 4),
         record(Method.L1, 0, None, 98, 9),
     ]
     for run in runs[:-1]:
@@ -129,8 +132,9 @@ def test_reports_are_found_by_experiment_and_method_at_default_settings_only(tmp
         path.touch()
     found = analysis.beside(runs, tmp_path)
     assert list(found) == ["mnist", "cifar10-resnet20"]
-    assert list(found["mnist"]) == ["pruned", "bl1"]
+    assert list(found["mnist"]) == ["pruned", "bl1", "bl0"]
     assert [path.stem for path in found["mnist"]["bl1"]] == ["bl1-s0", "bl1-s1"]
+    assert [path.stem for path in found["mnist"]["bl0"]] == ["bl0-a8-s0", "bl0-a8-s1"]  # none at the default
     with pytest.raises(BitsliceError, match="holds nothing on runs"):
         analysis.beside(runs, tmp_path / "nowhere")
 

@@ -67,7 +67,8 @@ def adapted(
 
 
 def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[Path]]]:
-    """Files that ``folder`` holds on runs with their experiment's default settings, by experiment and method.
+    """Files that ``folder`` holds on runs with their experiment's default settings, by experiment and method; where a
+    method has none, on those of its largest alpha.
 
     Args:
         records: runs; those without a file are left out.
@@ -77,16 +78,18 @@ def beside(records: Iterable[Record], folder: Path) -> dict[str, dict[str, list[
         BitsliceError: if there is no such file.
     """
     experiments, methods = list(EXPERIMENTS), list(Method)
-    found: dict[str, dict[str, list[Path]]] = {}
+    found: dict[str, dict[str, dict[tuple[bool, float], list[Path]]]] = {}
     for record in sorted(
         records, key=lambda r: (experiments.index(r.config.experiment), methods.index(r.config.method))
     ):
         config, path = record.config, folder / record.config.experiment / record.path.name
-        if config.adapt is None and at_defaults(config) and path.exists():
-            found.setdefault(config.experiment, {}).setdefault(config.method.value, []).append(path)
+        standard = EXPERIMENTS[config.experiment](config.method, config.profile, config.seed, config.alpha)
+        if config == standard and config.profile is not Profile.LONG and path.exists():
+            alphas = found.setdefault(config.experiment, {}).setdefault(config.method.value, {})
+            alphas.setdefault((at_defaults(config), config.alpha or 0.0), []).append(path)
     if not found:
         raise BitsliceError(f"{folder} holds nothing on runs with default settings")
-    return found
+    return {name: {m: alphas[max(alphas)] for m, alphas in each.items()} for name, each in found.items()}
 
 
 def read_each(
