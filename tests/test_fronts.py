@@ -273,13 +273,13 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
         run,
         config=adapted(config, ALLOCATED_MEANS[0]),
         final={**START.final, "adc_accuracy": 97.9, "adcs": to_json(way.chosen[0])},
-        path=path.with_stem("quantized-long-mean2-s0"),
+        path=path.with_stem("quantized-long-mean1.75-s0"),
     )
     both = analysis.trained_longer([through, run, replace(through, config=adapted(START.config))], tmp_path)
     assert both["cifar10-resnet20"].paths == [through.path, place]
-    [trained] = [way for way in ways(both["cifar10-resnet20"]) if way.adcs == 2.0]
+    [trained] = [way for way in ways(both["cifar10-resnet20"]) if way.adcs == 1.75]
     assert (trained.accuracy.mean, trained.reports) == (97.9, way.reports)
-    assert trained.how == "Allocated, 2 bits on average, trained through"
+    assert trained.how == "Allocated, 1.75 bits on average, distilled"
     assert list(analysis.with_longer({"mnist": TRIED, "cifar10-resnet20": TRIED}, longer)) == [
         "MNIST, perceptron",
         "CIFAR-10, ResNet-20",

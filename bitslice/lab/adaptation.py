@@ -118,7 +118,7 @@ DISTILLED = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=
 SEVEN_BITS = tuple(replace(DISTILLED, headroom=1, epochs=epochs) for epochs in (None, 6, 12))
 """Likewise, with a bit of headroom: weights of seven bits, whose most significant slice stays in use; for as long as
 the profile has it, and for longer."""
-TWO_BIT = replace(SEVEN_BITS[1], adc_bits=(2, 2, 2, 1))
+TWO_BIT = replace(SEVEN_BITS[0], adc_bits=(2, 2, 2, 1), epochs=4)
 """Likewise with a bit less in all but the most significant slice."""
 SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""
@@ -126,11 +126,8 @@ GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
 """As :data:`PLAIN`, with a gradient around thresholds."""
 STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)
 """Likewise as if no ADC clipped, at a tenth of the rate on MNIST."""
-ALLOCATED_MEANS = (
-    Adaptation(None, 2.0, adc_levels=25, epochs=2, recalibrated=2000),
-    *(
-        Adaptation(None, mean, adc_levels=25, epochs=2, recalibrated=4000, levels_kept=True, distilled=True)
-        for mean in (1.75, 1.5)
-    ),
+ALLOCATED_MEANS = tuple(
+    Adaptation(None, mean, adc_levels=25, epochs=2, recalibrated=4000, levels_kept=True, distilled=True)
+    for mean in (1.75, 1.5)
 )
 """Resolutions are allocated to layers and slices, levels found; batch normalization is estimated again at the end."""

@@ -194,8 +194,6 @@ class Experiment:
         return self.configure(method, seed=seed, alpha=alpha, pretrain_alpha=pretrain_alpha, **chosen)
 
 
-_COMPARED = (Method.QUANTIZED, Method.PRUNED, Method.L1, Method.BL1)
-
 #: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
 _PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
 #: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls a weight whose B0 is set like L1 at 512.
@@ -244,7 +242,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             },
             adapted=(
                 (Method.L1, Adaptation(headroom=2)),
-                *((method, LEVELS) for method in _COMPARED),
                 *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, *SEVEN_BITS[1:], TWO_BIT, *ALLOCATED_MEANS)),
             ),
         ),
