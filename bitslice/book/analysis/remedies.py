@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 from bitslice.book.analysis.seeds import Spread, spread
 from bitslice.book.analysis.selection import by_alpha, released, select
@@ -107,11 +108,11 @@ Closest = tuple[str, Spread]
 
 
 def _closest(
-    records: Sequence[Record], tried: Tried, asked: AdcSetting | float, headrooms: Iterable[int] = (0,)
+    records: Sequence[Record], tried: Tried, every: Iterable[AdcSetting | float], headrooms: Iterable[int] = (0,)
 ) -> Closest | None:
-    """On ADCs as asked for, of networks trained through them or not; None where none is."""
+    """On any of such ADCs, of networks trained through them or not; None where none is."""
     found = []
-    for headroom in headrooms:
+    for asked, headroom in product(every, headrooms):
         found += simulated_below(tried, asked, headroom)
         for title, how in ADAPTATIONS.items():
             if (how.asked, how.headroom) == (asked, headroom):
@@ -131,19 +132,23 @@ def closest_adcs(records: Sequence[Record], tried: Tried) -> dict[str, Closest |
         tried: with the networks of one experiment.
     """
     word = setting_name(CLAIMED)
-    return {"As many bits, allocated": _closest(records, tried, MEAN)} | {
-        f"{word}{f', {8 - headroom}-bit weights' * bool(headroom)}": _closest(records, tried, CLAIMED, [headroom])
+    return {"As many bits, allocated": _closest(records, tried, [MEAN])} | {
+        f"{word}{f', {8 - headroom}-bit weights' * bool(headroom)}": _closest(records, tried, [CLAIMED], [headroom])
         for headroom in range(EMPTYING + 1)
     }
 
 
-FEWER: Mapping[AdcSetting | float, float] = {(2, 2, 2, 1): 1.0, 1.75: 1.0, (1, 1, 1, 1): 2.0}
-"""ADCs of fewer bits than the claimed, and how many points below the quantized network count as near."""
+FEWER: Mapping[str, tuple[Sequence[AdcSetting | float], float]] = {
+    "2,2,2,1": ([(2, 2, 2, 1)], 1.0),
+    "1.75 on average, allocated": ([1.75], 1.0),
+    "1,1,1,1": ([(1, 1, 1, 1), 1.0], 2.0),  # which is what 1 bit on average comes to
+}
+"""ADCs of fewer bits than the claimed, and up to how many points below the quantized network count as near."""
 
 
-def closest_fewer(records: Sequence[Record], tried: Tried) -> dict[AdcSetting | float, Closest | None]:
+def closest_fewer(records: Sequence[Record], tried: Tried) -> dict[str, Closest | None]:
     """As :func:`closest_adcs`, on ADCs of :data:`FEWER` bits, with every slice in use."""
-    return {asked: _closest(records, tried, asked, range(EMPTYING)) for asked in FEWER}
+    return {title: _closest(records, tried, every, range(EMPTYING)) for title, (every, _) in FEWER.items()}
 
 
 def _accuracy(runs: Sequence[Record]) -> str:

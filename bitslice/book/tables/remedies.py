@@ -7,7 +7,7 @@ from bitslice.book import analysis
 from bitslice.book.analysis import ByMethod, Closest, Spread, Tried, Way
 from bitslice.book.figures import METHOD_NAMES
 from bitslice.book.tables.cells import text
-from bitslice.crossbar import AdcGradient, AdcSetting, LayerAdcs, adc_word
+from bitslice.crossbar import AdcGradient, LayerAdcs, adc_word
 from bitslice.crossbar.adc import adcs_of
 from bitslice.lab.adaptation import CLAIMED
 from bitslice.lab.records import Record
@@ -54,17 +54,13 @@ def _below(found: Closest | None, near: float) -> str:
     return f"{points} ({METHOD_NAMES[method]}, n={below.n})"
 
 
-def _bits(asked: AdcSetting | float) -> str:
-    return f"{asked:g} on average, allocated" if isinstance(asked, float) else ",".join(map(adc_word, asked))
-
-
 def closest_fewer(records: Sequence[Record], networks: Mapping[str, Tried]) -> list[dict[str, Any]]:
     """As :func:`closest_adcs`, for fewer bits; bold: as near as the column says."""
     return [
         {"Network": title}
         | {
-            f"{_bits(asked)} (near: {analysis.FEWER[asked]:g})": _below(found, analysis.FEWER[asked])
-            for asked, found in analysis.closest_fewer(records, tried).items()
+            f"{bits} (near: {analysis.FEWER[bits][1]:g})": _below(found, analysis.FEWER[bits][1])
+            for bits, found in analysis.closest_fewer(records, tried).items()
         }
         for title, tried in networks.items()
     ]
