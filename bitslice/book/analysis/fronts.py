@@ -256,7 +256,7 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     """
     told, bl1 = [], Method.BL1.value
     for name, chosen in networks.items():
-        title = name.removeprefix("CIFAR-10, ")  # networks on it have names of their own
+        title = name.removeprefix("CIFAR-10, ").removesuffix(", perceptron")  # data set or network says it
         base = chosen.get(Method.QUANTIZED.value)
         if base is None or len(chosen) < 2:
             continue
@@ -270,7 +270,7 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        "With ADCs allocated to each network, empty columns skipped, at equal accuracy, sparse ones make so many times "
+        "At equal accuracy, with ADCs allocated to each network and empty columns skipped, sparse ones make so many times "
         f"fewer comparisons than *Quantized*: **{'; '.join(told)}**."
     )
 

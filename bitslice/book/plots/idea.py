@@ -30,10 +30,10 @@ def idea(codes: Tensor) -> Figure:
         codes: integer codes of a few weights, (wordlines, bitlines); their magnitudes are drawn.
     """
     rows, columns = (side * BOX for side in codes.shape)
-    pitch = rows + 0.45  # from crossbar to crossbar
+    pitch = rows + 0.43  # from crossbar to crossbar
     height = len(SLICE_COLOURS) * pitch
     left = (height - pitch) / 2  # the weights stand at half height
-    figure, axes = _canvas(9, 0.65 * (height + 1.6))
+    figure, axes = _canvas(9, 0.65 * (height + 0.9))
     _weights(axes, -5.9, -left, codes)
     for place, name in enumerate(SLICE_COLOURS):
         middle = -place * pitch - rows / 2
@@ -42,10 +42,10 @@ def idea(codes: Tensor) -> Figure:
         _arrow(axes, (right + 0.15, middle), (right + 0.9, -left - rows / 2), SLICE_COLOURS[name])
     axes.text(right + 1, -left - rows / 2, "shift\nand add", ha="left", va="center", fontsize=12, weight="bold")
     crossbars = -1.4 + columns / 2
-    axes.text(crossbars, 0.75, "2-bit cells,\none crossbar a slice", ha="center", va="bottom", fontsize=12)
-    axes.text(right - 0.88, 0.75, "fewer, smaller sums:\na cheaper ADC", ha="center", va="bottom", fontsize=12)
+    axes.text(crossbars, 0.6, "one crossbar a slice", ha="center", va="bottom", fontsize=12)
+    axes.text(right - 0.88, 0.6, "smaller sums, a cheaper ADC", ha="center", va="bottom", fontsize=12)
     axes.set_xlim(-6.3, right + 2.6)
-    axes.set_ylim(0.2 - height, 1.8)
+    axes.set_ylim(0.2 - height, 1.1)
     return figure
 
 
