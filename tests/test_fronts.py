@@ -232,8 +232,8 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
         }
     )
     assert found == (
-        "At equal accuracy, with ADCs allocated to each network and empty columns skipped, sparse ones make so many times "
-        "fewer comparisons than *Quantized*: "
+        "At equal accuracy, with ADCs allocated to each network and empty columns skipped, sparse ones make so many "
+        "times fewer comparisons than *Quantized*: "
         "**One 2.71x with *Bit-slice L1*, n=1; Two 2.71x with *L1*, n=1 (1.20x with *Bit-slice L1*, n=1); "
         "Three 1.00x with *Pruned*, n=1 (*Bit-slice L1* does not keep it); Four none, no other method keeps it; "
         "Five 1.00x with *Pruned*, n=1**."

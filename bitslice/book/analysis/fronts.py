@@ -270,8 +270,8 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     if not told:
         return None
     return (
-        "At equal accuracy, with ADCs allocated to each network and empty columns skipped, sparse ones make so many times "
-        f"fewer comparisons than *Quantized*: **{'; '.join(told)}**."
+        "At equal accuracy, with ADCs allocated to each network and empty columns skipped, sparse ones make so many "
+        f"times fewer comparisons than *Quantized*: **{'; '.join(told)}**."
     )
 
 
