@@ -118,8 +118,8 @@ DISTILLED = Adaptation(adc_levels=100, levels_kept=True, distilled=True, epochs=
 SEVEN_BITS = tuple(replace(DISTILLED, headroom=1, epochs=epochs) for epochs in (None, 6, 12))
 """Likewise, with a bit of headroom: weights of seven bits, whose most significant slice stays in use; for as long as
 the profile has it, and for longer."""
-TWO_BIT = replace(SEVEN_BITS[0], adc_bits=(2, 2, 2, 1), epochs=4)
-"""Likewise with a bit less in all but the most significant slice."""
+TWO_BIT = replace(SEVEN_BITS[0], adc_bits=(2, 2, 2, 1))
+"""The shortest of them, with a bit less in all but the most significant slice."""
 SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
 """1 bit in every slice, whose levels are found once."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)

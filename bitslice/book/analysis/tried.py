@@ -51,7 +51,7 @@ ADAPTATIONS = {
         f"1 bit of headroom, distilled{'' if how.epochs is None else f' for {how.epochs} epochs'}": how
         for how in SEVEN_BITS
     },
-    "2,2,2,1 with 1 bit of headroom, distilled for 4 epochs": TWO_BIT,
+    "2,2,2,1 with 1 bit of headroom, distilled": TWO_BIT,
     **{f"Allocated, {how.adc_mean:g} bits on average, distilled": how for how in ALLOCATED_MEANS},
     "1 bit in every slice, levels found once, trained through": SINGLE,
 }
