@@ -82,7 +82,7 @@ SIMULATIONS = {
     "tolerance": "tolerance --images 2000",
 }
 LEVELLED = [kind for kind, words in SIMULATIONS.items() if FOUND in words]
-# Its default alpha costs VGG-11 more than the half point that small ADCs may.
+# The default alpha costs VGG-11 more, before any ADC, than the half point that small ADCs may.
 GENTLER = {"cifar10-vgg11-bn/bl1-s0": "cifar10-vgg11-bn/bl1-a0.05-s0"}
 
 
@@ -118,16 +118,16 @@ def simulated(kind):
         default = run.path.stem == f"{config.method.value}-s{config.seed}"
         long = config.profile is Profile.LONG
         order = adapt.row_order if adapt else RowOrder.CONSECUTIVE
+        name = f"{config.experiment}/{run.path.stem}"
         if kind == "report":
             wanted = order is RowOrder.CONSECUTIVE and not long
         elif kind == "tolerance":
             wanted = config.experiment == "mnist" and config.method.finetunes and config.seed < 3
             wanted = wanted and (default or adaptation(config) == PLAIN)
+        elif kind in LEVELLED:
+            wanted = name not in GENTLER and (default or name in GENTLER.values() or (long and adapt is None))
         else:
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
-        name = f"{config.experiment}/{run.path.stem}"
-        if kind in LEVELLED:
-            wanted = name not in GENTLER and (default or name in GENTLER.values() or (long and adapt is None))
         if wanted and config.method is not Method.FLOAT:
             yield name
 

@@ -359,7 +359,7 @@ def test_fewer_bits_are_near_by_the_points_that_their_column_says() -> None:
 
     narrow = replace(simulated(0, ((2, 2, 2, 1), 96.0, None)), headroom=1)
     empty = replace(narrow, headroom=2)  # whose most significant slice is not in use
-    wide = simulated(0, ((2, 2, 2, 1), 95.5, None), ((1, 1, 1, 1), 95.0, None), ((3, 2, 1, 1), 96.5, 1.75))
+    wide = simulated(0, ((2, 2, 2, 1), 95.5, None), ((1, 1, 1, 1), 95.0, 1.0), ((3, 2, 1, 1), 96.5, 1.75))
     kinds = {
         "report": {"quantized": [replace(report(97, {}), network="results/mnist/quantized-s0")]},
         "levels": {"bl1": [wide]},

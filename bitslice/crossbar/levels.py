@@ -126,7 +126,7 @@ def calibrate_adcs(
     Args:
         model: a quantized network, in either mode.
         images: training inputs, float ``(images, ...)``; a tuple or dictionary of arguments where it takes several.
-        adc_bits: resolution of every slice, B0 first, or those by layer. An ADC with a step of its own stays.
+        adc_bits: resolution of every slice, B0 first, or those by layer. One with a step or a threshold stays.
         crossbar: geometry; None: the defaults.
 
     Returns:

@@ -78,7 +78,8 @@ def by_gradient(records: Sequence[Record], tried: Tried) -> dict[AdcGradient, Sp
         if runs and runs[0].config.adapt and (below := below_quantized(records, runs)):
             same = found.setdefault(replace(how, gradient=None, rate=None), {})
             same[runs[0].config.adapt.adc_gradient] = below
-    return max(found.values(), key=len) if any(len(same) > 1 for same in found.values()) else {}
+    most = max(found.values(), key=len, default={})
+    return most if len(most) > 1 else {}
 
 
 def simulated_below(tried: Tried, asked: AdcSetting | float, headroom: int = 0) -> list[tuple[str, Spread]]:
