@@ -100,9 +100,10 @@ def simulation(wildcards):
         found = wildcards.kind in LEVELLED
         if found:
             words.append(f"--adc-levels {1000 if wildcards.experiment == 'mnist' else 50}")
-        if wildcards.experiment != "mnist" and wildcards.kind != "report":
-            # With levels batch normalization is estimated again.
-            words.append("--calibrate 2000" if found else "--images 1000")
+        if wildcards.experiment != "mnist" and wildcards.kind != "report" and not found:
+            words.append("--images 1000")
+        if found and wildcards.experiment not in ("mnist", "cifar10-vgg11"):  # those have no batch normalization
+            words.append("--calibrate 2000")
     return " ".join(words)
 
 
@@ -128,7 +129,7 @@ def simulated(kind):
             wanted = name not in GENTLER and (default or name in GENTLER.values() or (long and adapt is None))
         else:
             wanted = default or (kind == "spread" and order is RowOrder.SPREAD and adapt.adc_levels is None)
-        if wanted and config.method is not Method.FLOAT:
+        if wanted and run.weights and config.method is not Method.FLOAT:
             yield name
 
 

@@ -64,6 +64,10 @@ def test_runs_are_selected_by_experiment_method_and_profile() -> None:
     assert analysis.select(every, "mnist", Method.BL1, pretrain_alpha=0) == [plain]
     assert analysis.select(every, "cifar10-resnet20", Method.BL1, Profile.CPU) == [cifar]  # at its own scaling
     assert analysis.at_default_alpha(every) == every
+    assert analysis.by_method([*every, record(Method.BL1, 1, 0.2, 97.5, 5.0)], "mnist") == {
+        "l1": [every[0]],
+        "bl1": [paper],
+    }
 
 
 def test_runs_adapted_to_adcs_stand_apart_and_cost_what_they_lose_against_their_start() -> None:

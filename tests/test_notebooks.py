@@ -46,7 +46,7 @@ def test_every_parameter_is_typed_and_explained(path: Path) -> None:
 
 
 SHARED = {"adc_bits", "cell_bits", "columns", "dac_bits", "experiment", "images", "layer", "live", "profile"}
-SHARED |= {"record", "reports", "results", "rows", "run"}
+SHARED |= {"other", "record", "reports", "results", "rows", "run"}
 """Parameters that several notebooks have. One file sets them for a whole book, so a name means one thing everywhere."""
 
 
@@ -56,7 +56,7 @@ def test_a_name_that_notebooks_share_means_the_same_to_each() -> None:
     assert {name for name in names if names.count(name) > 1} == SHARED
     for name in SHARED - {"adc_bits", "images"}:  # as many bits, and as many images, as a page has time for
         defaults = {parameters[name]["default"] for parameters in known.values() if name in parameters}
-        assert len(defaults) == 1 or name in {"experiment", "live"}, name
+        assert len(defaults) == 1 or name in {"experiment", "live", "other"}, name
 
 
 def test_pages_on_one_data_set_differ_in_what_they_say_of_the_network_alone() -> None:

@@ -198,7 +198,7 @@ class Experiment:
 #: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
 _PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
 #: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls a weight whose B0 is set like L1 at 512.
-_VGG11_SWEEP = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.05, 0.5, 5.0), Method.BL0: _PRICES}
+_VGG11 = {Method.L1: (20.0, 200.0, 2000.0), Method.BL1: (0.05, 0.5, 5.0), Method.BL0: _PRICES}
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
@@ -246,12 +246,12 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, *SEVEN_BITS[1:], TWO_BIT, *ALLOCATED_MEANS)),
             ),
         ),
-        Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11_SWEEP),
+        Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11, observed_images=20),
         Experiment(
             "cifar10-vgg11-bn",
             "CIFAR-10, VGG-11 with batch norm",
             partial(cifar10, "vgg11_bn"),
-            sweep=_VGG11_SWEEP,
+            sweep=_VGG11,
             adapted=((Method.QUANTIZED, SEVEN_BITS[0]),),
             observed_images=20,
         ),

@@ -148,6 +148,12 @@ def at_default_alpha(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.config.alpha == default(record.config)]
 
 
+def by_method(records: Sequence[Record], experiment: str, profile: Profile = Profile.PAPER) -> dict[str, list[Record]]:
+    """An experiment's runs by method, each at its default alpha; methods without runs are left out."""
+    runs = {m.value: at_default_alpha(select(records, experiment, m, profile)) for m in Method}
+    return {method: own for method, own in runs.items() if own}
+
+
 def at_alpha(records: Iterable[Record], alpha: float) -> list[Record]:
     """The runs of a sweep with one alpha, one a seed.
 
