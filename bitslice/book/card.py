@@ -18,8 +18,8 @@ _HEAD = """# Released networks
 `{command}`.
 
 Each run is a record, `NAME.json` (configuration, metrics by epoch, provenance, the SHA-256 of its weights), and its
-weights, `NAME.npz` (integer codes and one power-of-two exponent a tensor; of a float network, floats), but for a few
-too large to keep. Nothing in them runs. `bitslice provenance RECORD` says where one comes from and which command makes
+weights, `NAME.npz` (integer codes and one power-of-two exponent a tensor; of a float network, floats), but for some
+that were not kept. Nothing in them runs. `bitslice provenance RECORD` says where one comes from and which command makes
 it again; `bitslice.lab.records.read(path).network()` gives the network.
 
 They were trained to reproduce a paper, on the data sets named, whose terms are their owners' (`README.md` of the

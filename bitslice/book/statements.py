@@ -121,7 +121,7 @@ STATEMENTS = (
     Statement(_USE, "cost 1.1 hours of one core", (1.1,), _beside, 0.05),
     Statement(_USE, "6,918 GPU hours", (6918,), _gpu_hours, 0.5),
     Statement(_USE, "92 core hours", (92,), _core_hours, 0.5),
-    Statement(_USE, "11.1 GB of integer weights", (11.1,), _gigabytes, 0.05),
+    Statement(_USE, "14.4 GB of integer weights", (14.4,), _gigabytes, 0.05),
     Statement("book/deviations.md", "five at the default alphas", (5,), lambda: _seeds("mnist")),
     Statement("book/deviations.md", "two for ResNet-20 at the default alphas", (2,), lambda: _seeds(_RESNET20)),
 )

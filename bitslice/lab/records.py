@@ -54,8 +54,8 @@ class Record:
             training set, in training mode.
         final: of the trained network.
         after_pruning: the same as ``final``, before fine-tuning; None for a run that does not prune.
-        weights: ``file`` and ``sha256`` of the integer weights, or of a float network's; None where they are too large
-            to keep: of a float network of more than ``LARGEST_FLOAT`` parameters, or to be released.
+        weights: ``file`` and ``sha256`` of the integer weights, or of a float network's; None where they were not
+            kept: of a float network of more than ``LARGEST_FLOAT`` parameters, or to keep a release small.
         provenance: commit, versions, device, threads, wall time in seconds.
     """
 
@@ -118,7 +118,7 @@ class Record:
             BitsliceError: if it is missing or its SHA-256 differs.
         """
         if self.weights is None:
-            raise BitsliceError(f"{self.path} is of a network too large to keep its weights; train it again")
+            raise BitsliceError(f"the weights of {self.path} were not kept; train it again")
         path = self.path.with_name(self.weights["file"])
         if not path.exists():
             raise BitsliceError(f"the weights of {self.path} are missing: {path}")

@@ -138,7 +138,7 @@ def of_record(path: Path, full: bool) -> Iterator[Check]:
     """
     record = records.read(path)
     if record.weights is None:
-        return  # too large to keep
+        return  # not kept
     config, final = record.config, record.final
     images = DATA_SETS[config.data](False).first(config.test_images)
     found = evaluation.measure(record.network(), images, config, record.adcs)
