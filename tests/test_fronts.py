@@ -224,7 +224,7 @@ def test_what_a_method_is_worth_is_said_against_quantized() -> None:
         {
             "One": {"quantized": quantized, "bl1": bl1, "pruned": pruned},
             "Two": {"quantized": quantized, "bl1": less, "l1": l1},
-            "CIFAR-10, Three": {"quantized": quantized, "bl1": None, "pruned": pruned},
+            "Three": {"quantized": quantized, "bl1": None, "pruned": pruned},
             "Four": {"quantized": quantized, "bl1": None},
             "Five": {"quantized": quantized, "pruned": pruned},
             "Alone": {"quantized": quantized},
@@ -281,9 +281,9 @@ def test_networks_that_were_trained_longer_stand_apart(tmp_path: Path) -> None:
     assert (trained.accuracy.mean, trained.reports) == (97.9, way.reports)
     assert trained.how == "Allocated, 1.75 bits on average, distilled"
     assert list(analysis.with_longer({"mnist": TRIED, "cifar10-resnet20": TRIED}, longer)) == [
-        "MNIST, perceptron",
-        "CIFAR-10, ResNet-20",
-        "CIFAR-10, ResNet-20, longer training",
+        "MNIST",
+        "ResNet-20",
+        "ResNet-20, longer training",
     ]
     short = replace(START, config=EXPERIMENTS["cifar10-resnet20"](Method.QUANTIZED), final={"accuracy": 95.5})
     assert analysis.schedule_finding([short], [run]) == (

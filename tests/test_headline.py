@@ -16,7 +16,7 @@ from tests.test_analysis import record, sweep
 from tests.test_plots_crossbar import report
 
 MEASURED = Measured(
-    "perceptron",
+    "MNIST",
     pruned=Spread((2.1, 2.3)),
     l1=(Spread((1.2,)), Spread((1.6,))),
     lossless=(6, 6, 6, 5),
@@ -92,14 +92,14 @@ def test_savings_are_against_the_networks_own_lossless_adcs_by_models_that_hold(
 
 
 def test_what_no_record_tells_is_a_dash_and_no_sentence() -> None:
-    rows = tables.claims_by_network(analysis.matrix({"mnist": Measured("perceptron")}))
-    assert {row["MNIST, perceptron"] for row in rows} == {"–"}
-    assert analysis.sentences([Measured("perceptron")]) == []
+    rows = tables.claims_by_network(analysis.matrix({"mnist": Measured("MNIST")}))
+    assert {row["MNIST"] for row in rows} == {"–"}
+    assert analysis.sentences([Measured("MNIST")]) == []
 
 
 def test_the_table_links_every_cell_to_its_evidence() -> None:
     first, *_ = tables.claims_by_network(analysis.matrix({"mnist": MEASURED}))
-    assert first["MNIST, perceptron"].startswith("● [holds](mnist.ipynb#against-pruning-alone): 2.20")
+    assert first["MNIST"].startswith("● [holds](mnist.ipynb#against-pruning-alone): 2.20")
 
 
 def test_sentences_change_with_the_numbers() -> None:

@@ -1,7 +1,6 @@
 """Experiments: functions that return one complete, frozen configuration, and which of their runs the book rests on."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from bitslice.crossbar import AdcGradient, RowOrder, adcs
@@ -22,6 +21,7 @@ from bitslice.lab.adaptation import (
 )
 from bitslice.lab.checks import check_seed, of_profile
 from bitslice.lab.config import Config, Stage
+from bitslice.lab.experiment import Experiment
 from bitslice.lab.stages import finetuning, pretraining, threshold
 from bitslice.lab.words import Augmentation, InputScaling, Method, Precision, Profile, RegularizerKind, Schedule
 from bitslice.quantizer import check_headroom
@@ -150,51 +150,6 @@ def cifar10(
     )
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment by name; call it for a configuration. The rest says which of its runs the book rests on.
-
-    Attributes:
-        name: as users type it.
-        title: as figures and tables print it.
-        configure: from method, profile, seed, alpha, input scaling and alpha of pre-training to a configuration.
-        seeds: how many seeds the defaults and the sweeps have; of what is adapted to ADCs, three at most.
-        sweep: alphas by method, around the defaults (which are among them).
-        adapted: what is adapted to the claimed ADCs.
-        adapt_rate: peak of the learning rate while adapting.
-        adapt_rate_headroom: the same where bits of headroom are left.
-        adapt_rate_levels: the same where levels are found, which leave the least to learn.
-        adapt_gradient: what the backward pass makes of the ADCs.
-        observed_images: test images on which a report observes bitline sums.
-    """
-
-    name: str
-    title: str
-    configure: Callable[..., Config]
-    seeds: int = 2
-    sweep: Mapping[Method, tuple[float, ...]] = field(default_factory=dict)
-    adapted: tuple[tuple[Method, Adaptation], ...] = ()
-    adapt_rate: float = 0.02
-    adapt_rate_headroom: float = 0.005
-    adapt_rate_levels: float = 0.003
-    adapt_gradient: AdcGradient = AdcGradient.STRAIGHT_THROUGH
-    observed_images: int = 50
-
-    def __call__(
-        self,
-        method: Method,
-        profile: Profile | None = None,
-        seed: int = 0,
-        alpha: float | None = None,
-        input_scaling: InputScaling | None = None,
-        pretrain_alpha: float | None = None,
-    ) -> Config:
-        """The configuration; what is None is as ``configure`` has it. Raises as :func:`mnist`."""
-        chosen = {"profile": profile, "input_scaling": input_scaling}
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        return self.configure(method, seed=seed, alpha=alpha, pretrain_alpha=pretrain_alpha, **chosen)
-
-
 #: Prices that zero whatever lies within 2, 4, 8, 16 and 32 steps of zero.
 _PRICES = (2.0, 8.0, 32.0, 128.0, 512.0)
 #: Its largest tensors have steps of 2^-12: there bit-slice L1 at 0.5 pulls a weight whose B0 is set like L1 at 512.
@@ -206,6 +161,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment(
             "mnist",
             "MNIST, perceptron",
+            "MNIST",
             mnist,
             seeds=5,
             sweep={
@@ -234,6 +190,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment(
             "cifar10-resnet20",
             "CIFAR-10, ResNet-20",
+            "ResNet-20",
             partial(cifar10, "resnet20"),
             sweep={
                 Method.L1: (10.0, 20.0, 50.0, 100.0),
@@ -246,10 +203,13 @@ EXPERIMENTS: dict[str, Experiment] = {
                 *((Method.QUANTIZED, how) for how in (LONGER, DISTILLED, *SEVEN_BITS[1:], TWO_BIT, *ALLOCATED_MEANS)),
             ),
         ),
-        Experiment("cifar10-vgg11", "CIFAR-10, VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11, observed_images=20),
+        Experiment(
+            "cifar10-vgg11", "CIFAR-10, VGG-11", "VGG-11", partial(cifar10, "vgg11"), sweep=_VGG11, observed_images=20
+        ),
         Experiment(
             "cifar10-vgg11-bn",
             "CIFAR-10, VGG-11 with batch norm",
+            "VGG-11 with batch norm",
             partial(cifar10, "vgg11_bn"),
             sweep=_VGG11,
             adapted=((Method.QUANTIZED, SEVEN_BITS[0]),),

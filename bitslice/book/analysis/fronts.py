@@ -207,7 +207,7 @@ def saving_finding(networks: Mapping[str, Sequence[Way]]) -> str:
     """In words: what the cheapest ADCs that keep the accuracy save, by network, each on one way.
 
     Args:
-        networks: what :func:`cheapest_ways` gives, by the experiment's title.
+        networks: what :func:`cheapest_ways` gives, by title.
     """
     law, told, met = LAWS["SAR, by comparisons"], [], []
     for title, found in networks.items():
@@ -249,14 +249,13 @@ def worth_finding(networks: Mapping[str, Mapping[str, Way | None]]) -> str | Non
     """In words: how many comparisons sparsity saves at equal accuracy, beyond what *Quantized* saves without it.
 
     Args:
-        networks: what :func:`chosen_for_each` gives, by the experiment's title.
+        networks: what :func:`chosen_for_each` gives, by title.
 
     Returns:
         None where nothing can be compared.
     """
     told, bl1 = [], Method.BL1.value
-    for name, chosen in networks.items():
-        title = name.removeprefix("CIFAR-10, ").removesuffix(", perceptron")  # data set or network says it
+    for title, chosen in networks.items():
         base = chosen.get(Method.QUANTIZED.value)
         if base is None or len(chosen) < 2:
             continue

@@ -53,7 +53,7 @@ def trained_longer(records: Sequence[Record], folder: Path) -> dict[str, Tried]:
 
 
 def with_longer(shorter: Mapping[str, Tried], longer: Mapping[str, Tried]) -> dict[str, Tried]:
-    """What was tried, by title: the experiment's, behind it those of networks that were trained for longer.
+    """What was tried, by title: the experiment's short one, behind it those of networks that were trained for longer.
 
     Args:
         shorter: by experiment, what :func:`bitslice.book.analysis.tried` gives.
@@ -61,7 +61,7 @@ def with_longer(shorter: Mapping[str, Tried], longer: Mapping[str, Tried]) -> di
     """
     found = {}
     for experiment, own in shorter.items():
-        title = EXPERIMENTS[experiment].title
+        title = EXPERIMENTS[experiment].short
         found[title] = own
         if experiment in longer:
             found[f"{title}, longer training"] = longer[experiment]

@@ -28,7 +28,7 @@ class Measured:
     """What the records say of one network under the paper's claims. None, or nothing, where they say nothing.
 
     Attributes:
-        name: the network's.
+        name: a short title.
         pruned: how many times denser the pruned network is than bit-slice L1, ``GIVEN_UP`` points below its accuracy.
         l1: the same of L1, one at each accuracy that both sweeps cover.
         lossless: bits that convert every observed sum, the largest over seeds; B0 first.
@@ -65,7 +65,7 @@ def measured(records: Sequence[Record], tried: Mapping[str, Tried]) -> dict[str,
         ratios = [density_ratio(l1, bl1, level) for level in levels(l1, bl1)]
         remedied, word = _remedied(records, experiment)
         found[experiment] = Measured(
-            EXPERIMENTS[experiment].title.rpartition(", ")[2],
+            EXPERIMENTS[experiment].short,
             pruned_ratio(at_default_alpha(runs[Method.PRUNED]), bl1, GIVEN_UP),
             tuple(ratio for ratio in ratios if ratio is not None),
             tuple(int(max(slice_bits(default, name, "observed").values)) for name in sorted(CLAIMED_BITS))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bitslice.book.analysis import Cell, Standing
-from bitslice.book.figures import EXPERIMENT_NAMES
+from bitslice.lab.experiments import EXPERIMENTS
 
 MARKS = {Standing.HOLDS: "●", Standing.PARTLY: "◐", Standing.FAILS: "○"}
 """A sign that tells without colour."""
@@ -13,7 +13,7 @@ MARKS = {Standing.HOLDS: "●", Standing.PARTLY: "◐", Standing.FAILS: "○"}
 def claims_by_network(found: Mapping[str, Mapping[str, Cell | None]]) -> list[dict[str, Any]]:
     """A row a claim, a column a network: whether it holds, linked to what shows it, and the number."""
     return [
-        {"Claim": claim} | {EXPERIMENT_NAMES[experiment]: _text(cell) for experiment, cell in cells.items()}
+        {"Claim": claim} | {EXPERIMENTS[experiment].short: _text(cell) for experiment, cell in cells.items()}
         for claim, cells in found.items()
     ]
 
