@@ -106,7 +106,7 @@ def cifar10(
     """
     name = f"cifar10-{network.replace('_', '-')}"
     epochs = (24, 5) if network == "resnet20" else (15, 3)
-    rate = 0.05 if network == "vgg11" else 0.1  # without batch norm nothing is learned at 0.1
+    rate = 0.05 if network == "vgg11" else 0.1  # without batch norm it hardly learns at 0.1
     authors = Stage(150, 0.05, 0.9, 128, RegularizerKind.L1, 20.0, Schedule.HALVING)
     short = replace(authors, schedule=Schedule.ONE_CYCLE, nesterov=True)
     smoke = replace(short, epochs=1, batch_size=32)
