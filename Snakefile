@@ -170,7 +170,7 @@ def configuration(wildcards):
 def start(wildcards):
     """What a run starts from: a pre-trained state, or the record of the same run before it was adapted to ADCs."""
     config = configuration(wildcards)
-    before, pretrained = run_name(config.before_adapting()), run_name(config.pretrained())
+    before, pretrained = run_name(config.starts_from()), run_name(config.pretrained())
     first = f"{before}.json" if config.adapt else f"{pretrained}.state.npz"
     return f"build/runs/{wildcards.experiment}/{wildcards.profile}/{first}"
 

@@ -41,6 +41,9 @@ def add(commands: Any) -> None:
         metavar="IMAGES",
         help="with --adc-bits: find every layer's ADC levels again on so many training images before each epoch",
     )
+    train.add_argument(
+        "--adc-first", metavar="B0,B1,B2,B3", help="with --adc-bits: through such ADCs first, in a run of its own"
+    )
     train.add_argument("--adc-levels-kept", action="store_true", help="those found before the first epoch stay")
     train.add_argument(
         "--adc-distilled",
@@ -52,6 +55,12 @@ def add(commands: Any) -> None:
     )
     train.add_argument("--adc-epochs", type=int, help="with --adc-bits: for so many epochs (default: the profile's)")
     train.add_argument("--adc-rate", type=float, help="with --adc-bits: peak of the learning rate")
+    train.add_argument(
+        "--adc-refine",
+        type=int,
+        metavar="IMAGES",
+        help="with --adc-levels: choose the levels by the loss at the end, on so many training images",
+    )
     train.add_argument(
         "--adc-recalibrate",
         type=int,
@@ -82,7 +91,9 @@ def configuration(options: argparse.Namespace) -> "Config":
         "headroom": 0,
         "adc_levels_kept": False,
         "adc_distilled": False,
-        **dict.fromkeys(("adc_levels", "adc_gradient", "adc_epochs", "adc_rate", "adc_recalibrate")),
+        **dict.fromkeys(
+            ("adc_first", "adc_levels", "adc_gradient", "adc_epochs", "adc_rate", "adc_refine", "adc_recalibrate")
+        ),
     }
     for name, value in unset.items():
         if getattr(options, name) != value and not through:
@@ -101,6 +112,8 @@ def configuration(options: argparse.Namespace) -> "Config":
             options.adc_recalibrate,
             options.adc_levels_kept,
             options.adc_distilled,
+            options.adc_refine,
+            None if options.adc_first is None else adc_setting(options.adc_first),
         )
         config = adapted(config, how)
     return config

@@ -30,6 +30,8 @@ class Adaptation:
         levels_kept: whether those found before the first epoch stay.
         distilled: whether the network learns what it gave before, without ADCs, in place of labels (knowledge
             distillation, Hinton et al. 2015, at temperature 1).
+        adc_first: ADCs that the network is trained through before, likewise, so that bits fall in stages; None: it is not.
+        refined: on how many training images the levels are chosen by the loss at the end; None: they are not.
 
     Raises:
         BitsliceError: for ADCs both named and allocated, or allocated without levels; no image, no epoch, or no rate
@@ -47,6 +49,8 @@ class Adaptation:
     recalibrated: int | None = None
     levels_kept: bool = False
     distilled: bool = False
+    refined: int | None = None
+    adc_first: AdcSetting | None = None
 
     def __post_init__(self) -> None:
         if (self.adc_bits is None) is (self.adc_mean is None):
@@ -55,10 +59,13 @@ class Adaptation:
             raise BitsliceError("ADCs have at least 1 bit on average, and are allocated on the images for levels")
         if self.levels_kept and self.adc_levels is None:
             raise BitsliceError("levels of ADCs that stay are to be found first: say on how many images")
+        if self.refined is not None and self.adc_levels is None:
+            raise BitsliceError("levels of ADCs that the loss chooses are to be found first: say on how many images")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise BitsliceError(f"a learning rate is above 0, not {self.rate}")
         for told, count in {
             "the levels of ADCs are found on at least 1 image": self.adc_levels,
+            "the levels of ADCs are chosen by the loss on at least 1 image": self.refined,
             "a network is adapted for at least 1 epoch": self.epochs,
             "batch normalization is estimated again on at least 1 image": self.recalibrated,
         }.items():
@@ -79,6 +86,8 @@ class Adaptation:
         """
         named = ".".join(adc_word(adc) for adc in self.adc_bits or ())
         parts = [f"adc{named}" if self.adc_mean is None else f"mean{self.adc_mean:g}"]
+        if self.adc_first is not None:
+            parts.append(f"after{'.'.join(adc_word(adc) for adc in self.adc_first)}")
         if self.row_order is not RowOrder.CONSECUTIVE:
             parts.append(self.row_order.value)
         if self.headroom:
@@ -93,6 +102,8 @@ class Adaptation:
             parts.append(f"e{self.epochs}")
         if self.rate is not None:
             parts.append(f"r{self.rate:.15g}")
+        if self.refined is not None:
+            parts.append(f"refined{self.refined}")
         if self.recalibrated is not None:
             parts.append(f"bn{self.recalibrated}")
         return "-".join(parts)
@@ -120,8 +131,12 @@ SEVEN_BITS = tuple(replace(DISTILLED, headroom=1, epochs=epochs) for epochs in (
 the profile has it, and for longer."""
 TWO_BIT = replace(SEVEN_BITS[0], adc_bits=(2, 2, 2, 1))
 """The shortest of them, with a bit less in all but the most significant slice."""
-SINGLE = Adaptation((1, 1, 1, 1), adc_levels=100, levels_kept=True, epochs=5, rate=0.4)
-"""1 bit in every slice, whose levels are found once."""
+DOUBLE = Adaptation((2, 2, 2, 1), adc_levels=100, levels_kept=True, epochs=20, rate=0.4, refined=10_000)
+"""2 bits in all but the most significant slice: levels are found once, and chosen by the loss at the end."""
+SINGLE = replace(DOUBLE, adc_bits=(1, 1, 1, 1), adc_first=DOUBLE.adc_bits)
+"""1 bit in every slice, likewise, once the network has been trained through those."""
+TWO_BIT_STAGED = replace(SEVEN_BITS[1], adc_bits=(2, 2, 2, 1), adc_first=CLAIMED)
+"""As :data:`TWO_BIT`, once the network has been trained through the claimed ones."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
 """As :data:`PLAIN`, with a gradient around thresholds."""
 STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)

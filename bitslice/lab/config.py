@@ -35,6 +35,8 @@ class Stage:
     adc_mean: float | None = None
     """Bits of a conversion on average, allocated to layers and slices on the images that levels are found on before the
     first epoch (:func:`bitslice.crossbar.allocate_adcs`); None, and no ``adc_bits``: exact products."""
+    adc_first: AdcSetting | None = None
+    """Those that the network was trained through before, likewise, in a run of its own; None: it was not."""
     row_order: RowOrder = RowOrder.CONSECUTIVE
     """Which wordlines share an array, where the forward pass goes through ADCs."""
     adc_gradient: AdcGradient = AdcGradient.SHARE
@@ -48,6 +50,9 @@ class Stage:
     """Whether those found before the first epoch stay to the end."""
     distilled: bool = False
     """Whether the loss compares with what the network gave before this stage, without ADCs, in place of labels."""
+    refined: int | None = None
+    """On how many training images the levels of ADCs are chosen by the loss after the last epoch
+    (:func:`bitslice.lab.refinement.refine_adcs`); None: they stay as they were found."""
     recalibrated: int | None = None
     """On how many training images batch normalization is estimated again after the last epoch, through the ADCs
     (:func:`bitslice.crossbar.recalibrate`); None: it stays as it was trained."""
@@ -106,8 +111,14 @@ class Config:
         return replace(self, method=Method.QUANTIZED, prune_threshold=None, finetune=None, adapt=None)
 
     def before_adapting(self) -> "Config":
-        """Configuration of the network whose integer weights a run that adapts to ADCs starts from."""
+        """Configuration of the network that a run adapts to ADCs, as it was before any of them."""
         return replace(self, adapt=None)
+
+    def starts_from(self) -> "Config":
+        """Configuration of the network whose integer weights a run that adapts to ADCs starts from."""
+        if self.adapt is None or self.adapt.adc_first is None:
+            return self.before_adapting()
+        return replace(self, adapt=replace(self.adapt, adc_bits=self.adapt.adc_first, adc_mean=None, adc_first=None))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, enums by value."""

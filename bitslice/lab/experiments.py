@@ -9,6 +9,7 @@ from bitslice.fixed_point import Rounding
 from bitslice.lab.adaptation import (
     ALLOCATED_MEANS,
     DISTILLED,
+    DOUBLE,
     GAUSSIAN,
     LEVELS,
     LONGER,
@@ -179,7 +180,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 (Method.BL1, Adaptation(headroom=2)),
                 (Method.QUANTIZED, LEVELS),
                 (Method.BL1, LEVELS),
-                *((Method.QUANTIZED, how) for how in (GAUSSIAN, STRAIGHT, SINGLE)),
+                *((Method.QUANTIZED, how) for how in (GAUSSIAN, STRAIGHT, DOUBLE, SINGLE)),
             ),
             adapt_rate=0.2,
             adapt_rate_headroom=0.2,
@@ -233,7 +234,8 @@ def adapted(config: Config, how: Adaptation = PLAIN) -> Config:
     if config.method is Method.FLOAT:
         raise BitsliceError("a float network has no slices, so ADCs do not apply")
     experiment = EXPERIMENTS[config.experiment]
-    adcs(how.adc_bits, slice_count(config.bits))
+    for setting in (how.adc_bits, how.adc_first):
+        adcs(setting, slice_count(config.bits))
     check_headroom(how.headroom, config.bits)
     stage = replace(
         config.finetune or config.pretrain,
@@ -252,6 +254,8 @@ def adapted(config: Config, how: Adaptation = PLAIN) -> Config:
         adc_levels=how.adc_levels,
         levels_kept=how.levels_kept,
         distilled=how.distilled,
+        refined=how.refined,
+        adc_first=how.adc_first,
         recalibrated=how.recalibrated,
     )
     return replace(config, adapt=stage)
@@ -280,6 +284,8 @@ def adaptation(config: Config) -> Adaptation | None:
         recalibrated=stage.recalibrated,
         levels_kept=stage.levels_kept,
         distilled=stage.distilled,
+        refined=stage.refined,
+        adc_first=stage.adc_first,
     )
     epochs = None if how.epochs_of(config.profile) == stage.epochs else stage.epochs
     rate = None if _rate(experiment, how) == stage.learning_rate else stage.learning_rate

@@ -64,6 +64,8 @@ def options(config: Config) -> str:
     if how is not None:
         named = ",".join(map(adc_word, how.adc_bits or ()))
         words.append(f"--adc-bits {named}" if how.adc_mean is None else f"--adc-mean {how.adc_mean!r}")
+        if how.adc_first is not None:
+            words.append(f"--adc-first {','.join(map(adc_word, how.adc_first))}")
         words.append(f"--row-order {how.row_order.value} --headroom {how.headroom}")
         if how.adc_levels is not None:
             words.append(f"--adc-levels {how.adc_levels}{' --adc-levels-kept' * how.levels_kept}")
@@ -75,6 +77,8 @@ def options(config: Config) -> str:
             words.append(f"--adc-epochs {how.epochs}")
         if how.rate is not None:
             words.append(f"--adc-rate {how.rate!r}")
+        if how.refined is not None:
+            words.append(f"--adc-refine {how.refined}")
         if how.recalibrated is not None:
             words.append(f"--adc-recalibrate {how.recalibrated}")
     return " ".join(words)

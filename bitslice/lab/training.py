@@ -5,7 +5,6 @@ data order follows from seed, stage and epoch alone, so a run that was interrupt
 nothing had happened.
 """
 
-import copy
 import io
 import math
 import sys
@@ -44,6 +43,7 @@ from bitslice.lab.evaluation import measure, network_input
 from bitslice.lab.experiments import run_name
 from bitslice.lab.provenance import provenance
 from bitslice.lab.records import Record
+from bitslice.lab.refinement import refine_adcs
 from bitslice.lab.states import load_state, refuse_other_config, refused_if_damaged, save_state, state_path
 from bitslice.lab.words import Method, Precision
 from bitslice.proximal import charge_slices
@@ -183,6 +183,15 @@ class Run:
             correct += (logits.detach().argmax(dim=1) == labels).sum()
         return float(total_loss) / len(images), 100.0 * int(correct) / len(images)
 
+    def refine(self, model: nn.Module, images: Images, stage: Stage) -> None:
+        """Choose the levels of the ADCs by the loss on ``images``, as they are."""
+        x = network_input(images.pixels, images, self.config.input_scaling)
+        with torch.no_grad():
+            target = images.labels if self.teacher is None else self.teacher(x).softmax(1)
+        crossbar = Crossbar(rows=self.config.rows, row_order=stage.row_order)
+        mapped = map_network(model.eval(), x[: self.config.adc_images], crossbar)
+        self.adcs = refine_adcs(model, mapped, self.adcs, x, target)
+
     def recalibrate(self, model: nn.Module, images: Images, stage: Stage) -> None:
         """Estimate batch normalization again on what the crossbars give for ``images``, as training shows them."""
         pixels, _ = pipeline.as_trained(images, self.config.augmentation, self.config.seed)
@@ -272,7 +281,7 @@ def run(
     train_images = fetch(True).first(config.train_images).to(target, layout)
     test_images = fetch(False).first(config.test_images).to(target, layout)
     if config.adapt is not None:
-        start = config.before_adapting()
+        start = config.starts_from()
         path = folder / f"{run_name(start)}.json"
         if not path.exists():
             run(start, folder, device, threads, report, checkpoint_seconds, compiled)
@@ -289,10 +298,14 @@ def run(
     if config.adapt is not None:
         if config.adapt.recalibrated is not None and not any(isinstance(m, _BatchNorm) for m in model.modules()):
             raise BitsliceError(f"{this.name}: the network has no batch normalization that could be estimated again")
-        this.teacher = copy.deepcopy(model).eval() if config.adapt.distilled else None
+        if config.adapt.distilled:
+            this.teacher = records.read(folder / f"{run_name(config.before_adapting())}.json").network()
+            this.teacher.to(target, memory_format=layout)  # type: ignore[call-overload]  # likewise
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
         leave_headroom(model, config.adapt.headroom)
         this.train(model, train_images, config.adapt, "adapt")
+        if config.adapt.refined is not None:
+            this.refine(model, train_images.first(config.adapt.refined), config.adapt)
         if config.adapt.recalibrated is not None:
             this.recalibrate(model, train_images.first(config.adapt.recalibrated), config.adapt)
     elif config.finetune is None:

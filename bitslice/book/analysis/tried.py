@@ -11,6 +11,7 @@ from bitslice.lab.adaptation import (
     ALLOCATED_MEANS,
     CLAIMED,
     DISTILLED,
+    DOUBLE,
     GAUSSIAN,
     LEVELS,
     LONGER,
@@ -53,7 +54,8 @@ ADAPTATIONS = {
     },
     "2,2,2,1 with 1 bit of headroom, distilled": TWO_BIT,
     **{f"Allocated, {how.adc_mean:g} bits on average, distilled": how for how in ALLOCATED_MEANS},
-    "1 bit in every slice, levels found once, trained through": SINGLE,
+    "2,2,2,1 with levels chosen by the loss, trained through": DOUBLE,
+    "1 bit in every slice, likewise, once trained through those": SINGLE,
 }
 """How networks were adapted to ADCs; but for the first, rows are spread. Where they were distilled or ADCs allocated,
 batch norm was estimated again."""
