@@ -30,7 +30,7 @@ class Adaptation:
         levels_kept: whether those found before the first epoch stay.
         distilled: whether the network learns what it gave before, without ADCs, in place of labels (knowledge
             distillation, Hinton et al. 2015, at temperature 1).
-        adc_first: ADCs that the network is trained through before, likewise, so that bits fall in stages; None: it is not.
+        adc_first: ADCs that the network is trained through before, likewise: bits fall in stages; None: it is not.
         refined: on how many training images the levels are chosen by the loss at the end; None: they are not.
 
     Raises:
