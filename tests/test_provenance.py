@@ -56,6 +56,7 @@ ADAPTATIONS = (
     Adaptation((Adc(3, 2), None, 3, 1), gradient=AdcGradient.SHARE, rate=1e-7, recalibrated=1),
     Adaptation(adc_levels=9, levels_kept=True),
     Adaptation(distilled=True),
+    Adaptation((1, 1, Adc(1, 8, 3), 1), adc_levels=9, refined=99, adc_first=(2, Adc(3, 4), None, 1)),
 )
 
 
