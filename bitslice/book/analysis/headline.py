@@ -106,13 +106,13 @@ def _power(network: Measured, page: str) -> Cell | None:
 
 
 CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
-    f"Slices 2x sparser than by pruning, {GIVEN_UP:g} points below it": _than_pruned,
-    "Slices 2x sparser than by L1, at equal accuracy": _than_l1,
-    "ADCs of 3,3,3,1 bits (B0 to B3) convert without loss": _without_loss,
-    "They keep the accuracy, as trained (points lost)": _as_trained,
-    "As many bits do, allocated to layers and slices (ours)": _allocated,
-    "They do, trained through them, weights of n bits (ours)": _trained_through,
-    "They take less power than lossless ones, by model": _power,
+    f"2x sparser than pruning, {GIVEN_UP:g} points below": _than_pruned,
+    "2x sparser than L1, at equal accuracy": _than_l1,
+    "ADCs of 3,3,3,1 bits (B0..B3) lose nothing": _without_loss,
+    "They keep the accuracy (points lost)": _as_trained,
+    "As many bits do, allocated (ours)": _allocated,
+    "They do, trained through (ours)": _trained_through,
+    "They take less power than lossless": _power,
 }
 """The claims of the paper's abstract that can be put in numbers, and two beyond it, with what judges each."""
 
