@@ -339,7 +339,7 @@ def test_costs_of_adapted_networks_are_measured_by_their_own_start_and_by_quanti
         "Levels found, trained through": {"l1": [better]},
         "1 bit of headroom, distilled for 6 epochs": {"bl1": [narrower]},
         "2 bits of headroom, trained through": {"bl1": [narrowest]},
-        "1 bit in every slice, levels found once, trained through": {"bl1": [other]},  # not the claimed ADCs
+        "1 bit in every slice, likewise, once trained through those": {"bl1": [other]},  # not the claimed ADCs
     }
     lost = [("l1", 0.5), ("bl1", -0.25), ("bl1", -0.5)]
     assert found(quantized, every) == [None, *((method, analysis.Spread((points,))) for method, points in lost)]

@@ -184,7 +184,8 @@ def _prose(statement: Statement) -> Row:
 def _computed(results: Iterable[Verified]) -> Iterator[Row]:
     folders: dict[Path, list[Verified]] = {}
     for each in results:
-        folders.setdefault(Path(each.path).parent, []).append(each)
+        if each.checks or each.problem:  # a record without weights leaves nothing to compute
+            folders.setdefault(Path(each.path).parent, []).append(each)
     for folder, found_ in folders.items():
         yield _folder(folder, found_)
 
