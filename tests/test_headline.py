@@ -40,28 +40,28 @@ def standing(claim: str, **changes: object) -> Standing:
 
 
 def test_a_ratio_is_judged_by_mean_and_spread() -> None:
-    assert standing("by pruning") is Standing.HOLDS
-    assert standing("by pruning", pruned=Spread((1.8, 2.2))) is Standing.PARTLY
-    assert standing("by pruning", pruned=Spread((1.8,))) is Standing.FAILS
+    assert standing("than pruning") is Standing.HOLDS
+    assert standing("than pruning", pruned=Spread((1.8, 2.2))) is Standing.PARTLY
+    assert standing("than pruning", pruned=Spread((1.8,))) is Standing.FAILS
 
 
 def test_against_l1_it_holds_at_all_accuracies_at_some_or_at_none() -> None:
-    assert standing("by L1") is Standing.FAILS
-    assert standing("by L1", l1=(Spread((1.2,)), Spread((2.1,)))) is Standing.PARTLY
-    assert standing("by L1", l1=(Spread((2.0,)),)) is Standing.HOLDS
-    found = cell("by L1")
+    assert standing("than L1") is Standing.FAILS
+    assert standing("than L1", l1=(Spread((1.2,)), Spread((2.1,)))) is Standing.PARTLY
+    assert standing("than L1", l1=(Spread((2.0,)),)) is Standing.HOLDS
+    found = cell("than L1")
     assert found is not None
     assert (found.number, found.evidence) == ("1.20 to 1.60x", "mnist.ipynb#at-equal-accuracy")
 
 
 def test_lossless_is_counted_by_slice() -> None:
-    assert standing("without loss") is Standing.FAILS
-    assert standing("without loss", lossless=(6, 3, 6, 5)) is Standing.PARTLY
-    assert standing("without loss", lossless=CLAIMED) is Standing.HOLDS
+    assert standing("lose nothing") is Standing.FAILS
+    assert standing("lose nothing", lossless=(6, 3, 6, 5)) is Standing.PARTLY
+    assert standing("lose nothing", lossless=CLAIMED) is Standing.HOLDS
 
 
 @pytest.mark.parametrize(
-    ("claim", "which"), [("as trained", "lost"), ("As many bits", "allocated"), ("trained through them", "remedied")]
+    ("claim", "which"), [("keep the accuracy", "lost"), ("As many bits", "allocated"), ("trained through", "remedied")]
 )
 def test_accuracy_is_kept_in_part_or_not(claim: str, which: str) -> None:
     for points, wanted in (
@@ -74,7 +74,7 @@ def test_accuracy_is_kept_in_part_or_not(claim: str, which: str) -> None:
 
 
 def test_shorter_words_are_named() -> None:
-    found = cell("trained through them")
+    found = cell("trained through")
     assert found is not None
     assert found.number == "0.4, 6-bit"
 

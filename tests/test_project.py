@@ -158,7 +158,7 @@ def test_released_simulations_are_of_the_network_and_kind_that_their_path_names(
         assert found.get("headroom", 0) == {"headroom": 2, "seven_bits": 1}.get(kind, 0)
         levels = kind in ("levels", "seven_bits")
         assert bool(found.get("levels_images")) == levels == all(s.get("levels") for s in found["settings"])
-        assert bool(found.get("calibration_images")) == (levels and experiment != "mnist")
+        assert bool(found.get("calibration_images")) == (levels and experiment not in ("mnist", "cifar10-vgg11"))
         assert bool(found.get("judging_images")) == levels == all(s.get("judged") for s in found["settings"])
         means = [setting["mean"] for setting in found["settings"] if setting.get("mean")]
         assert (2.5 in means) == (kind == "levels")  # of which the claimed ADCs have as many bits
