@@ -37,7 +37,7 @@ def fronts(networks: Mapping[str, Sequence[Way]], quantized: Mapping[str, float]
                 panel.plot(*zip(*trained, strict=True), **style, ms=10, ls="none", mec=INK)
         panel.axhline(top, color=METHOD_COLOURS["quantized"], lw=1, ls="--")
         panel.axhline(top - KEPT, color=METHOD_COLOURS["quantized"], lw=1, ls=":")
-        panel.set(xscale="log", ylim=(top - SHOWN, top + 1), title=fill(title, 22))
+        panel.set(xscale="log", ylim=(top - SHOWN, top + 1), title=fill(title, 18))
         panel.xaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20]))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}x"))
