@@ -124,7 +124,7 @@ def accuracy_by_setting(reports: Mapping[str, Mapping[str, Sequence[Report]]]) -
     Args:
         reports: by experiment and method, one a seed.
     """
-    figure, panels = plt.subplots(len(reports), 1, figsize=(9.5, 0.4 + 2.1 * len(reports)), squeeze=False)
+    figure, panels = plt.subplots(len(reports), 1, figsize=(9.5, 0.4 + 1.5 * len(reports)), squeeze=False)
     for panel, (experiment, shown) in zip(panels[:, 0], reports.items(), strict=True):
         curves = {name: accuracies(found) for name, found in shown.items()}
         places = {bits: k for k, bits in enumerate(dict.fromkeys(bits for curve in curves.values() for bits in curve))}
