@@ -216,7 +216,7 @@ def test_the_slurm_profile_plans_the_same_graph(project: Path) -> None:
         command, cwd=project, env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^finetune +148$", done.stdout, flags=re.MULTILINE)  # 115 and 33 that are adapted to ADCs
+    assert re.search(r"^finetune +151$", done.stdout, flags=re.MULTILINE)  # 115 and 36 that are adapted to ADCs
 
 
 class Links(HTMLParser):
