@@ -100,10 +100,10 @@ def simulation(wildcards):
         found = wildcards.kind in LEVELLED
         if found:
             words.append(f"--adc-levels {1000 if wildcards.experiment == 'mnist' else 50}")
-        if wildcards.experiment != "mnist" and wildcards.kind != "report" and not found:
+            if wildcards.experiment not in ("mnist", "cifar10-vgg11"):  # those have no batch normalization
+                words.append("--calibrate 2000")
+        elif wildcards.experiment != "mnist" and wildcards.kind != "report":
             words.append("--images 1000")
-        if found and wildcards.experiment not in ("mnist", "cifar10-vgg11"):  # those have no batch normalization
-            words.append("--calibrate 2000")
     return " ".join(words)
 
 

@@ -61,7 +61,7 @@ def test_lossless_is_counted_by_slice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "which"), [("keep the accuracy", "lost"), ("As many bits", "allocated"), ("trained through", "remedied")]
+    ("claim", "which"), [("keep the accuracy", "lost"), ("As many bits", "allocated"), ("n-bit weights", "remedied")]
 )
 def test_accuracy_is_kept_in_part_or_not(claim: str, which: str) -> None:
     for points, wanted in (
@@ -74,7 +74,7 @@ def test_accuracy_is_kept_in_part_or_not(claim: str, which: str) -> None:
 
 
 def test_shorter_words_are_named() -> None:
-    found = cell("trained through")
+    found = cell("n-bit weights")
     assert found is not None
     assert found.number == "0.4, 6-bit"
 

@@ -11,7 +11,7 @@ from torch import nn
 from bitslice import calibrate, quantize
 from bitslice.crossbar import Adc, Crossbar, LayerAdcs, RowOrder, calibrate_adcs, deploy, map_network
 from bitslice.crossbar.adc import adcs_of
-from bitslice.lab import evaluation, records, training
+from bitslice.lab import evaluation, records, refinement, training
 from bitslice.lab.adaptation import Adaptation
 from bitslice.lab.data import DATA_SETS
 from bitslice.lab.experiments import adapted, run_name
@@ -36,7 +36,10 @@ def test_neighbours_are_candidates_within_a_factor_of_two() -> None:
 
 
 @pytest.mark.parametrize("bits", [(1, 1, 1, 1), (2, 2, 2, 1), (None, 2, None, 1)])
-def test_refined_levels_lower_the_loss_and_none_near_them_does_better(bits: tuple[int | None, ...]) -> None:
+def test_refined_levels_lower_the_loss_and_none_near_them_does_better(
+    bits: tuple[int | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "PASSES", 99)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     model = quantize(nn.Sequential(nn.Linear(40, 12), nn.ReLU(), nn.Linear(12, 4)))

@@ -81,5 +81,5 @@ def _training(config: Config) -> str:
     rows = how.row_order.value
     bits = setting_name(how.adc_bits) if how.adc_mean is None else f"{how.adc_mean:g}"
     mean = " on average" * (how.adc_mean is not None)
-    mean += f", after {setting_name(how.adc_first)} bits" if how.adc_first else ""
-    return f"{text}, the last through ADCs of {bits} bits{mean}, {rows} rows{headroom}{levels}"
+    first = f", after {setting_name(how.adc_first)}" if how.adc_first else ""
+    return f"{text}, the last through ADCs of {bits} bits{mean}{first}, {rows} rows{headroom}{levels}"

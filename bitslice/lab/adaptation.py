@@ -135,8 +135,6 @@ DOUBLE = Adaptation((2, 2, 2, 1), adc_levels=100, levels_kept=True, epochs=20, r
 """2 bits in all but the most significant slice: levels are found once, and chosen by the loss at the end."""
 SINGLE = replace(DOUBLE, adc_bits=(1, 1, 1, 1), adc_first=DOUBLE.adc_bits)
 """1 bit in every slice, likewise, once the network has been trained through those."""
-TWO_BIT_STAGED = replace(SEVEN_BITS[1], adc_bits=(2, 2, 2, 1), adc_first=CLAIMED)
-"""As :data:`TWO_BIT`, once the network has been trained through the claimed ones."""
 GAUSSIAN = Adaptation(gradient=AdcGradient.GAUSSIAN)
 """As :data:`PLAIN`, with a gradient around thresholds."""
 STRAIGHT = Adaptation(gradient=AdcGradient.STRAIGHT_THROUGH, rate=0.02)

@@ -1,6 +1,6 @@
 """ADC levels by what they do to the loss itself: where those of least error end, these begin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -37,7 +37,7 @@ def near(adc: Adc, largest: int) -> list[Adc]:
 @torch.no_grad()
 def refine_adcs(
     model: nn.Module,
-    layers: Sequence[MappedLayer],
+    layers: list[MappedLayer],
     adc_bits: AdcBits | Mapping[str, AdcBits],
     images: Tensor,
     target: Tensor,
@@ -59,8 +59,8 @@ def refine_adcs(
         ADCs by layer.
     """
     converters = {layer.name: adcs_of(layer.name, adc_bits, layer.slices) for layer in layers}
-    deployed = deploy(model, list(layers), LayerAdcs(converters))
-    size = min(1000, images_at_a_time(list(layers)))
+    deployed = deploy(model, layers, LayerAdcs(converters))
+    size = min(1000, images_at_a_time(layers))
     batches = list(zip(images.split(size), target.split(size), strict=True))
 
     def loss() -> float:

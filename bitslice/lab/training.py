@@ -281,13 +281,17 @@ def run(
     train_images = fetch(True).first(config.train_images).to(target, layout)
     test_images = fetch(False).first(config.test_images).to(target, layout)
     if config.adapt is not None:
-        start = config.starts_from()
-        path = folder / f"{run_name(start)}.json"
-        if not path.exists():
-            run(start, folder, device, threads, report, checkpoint_seconds, compiled)
-        trained = records.read(path)
-        refuse_other_config(path, start, trained.config.to_dict())
-        model = trained.network()
+
+        def trained(before: Config) -> nn.Module:
+            path = folder / f"{run_name(before)}.json"
+            if not path.exists():
+                run(before, folder, device, threads, report, checkpoint_seconds, compiled)
+            record = records.read(path)
+            refuse_other_config(path, before, record.config.to_dict())
+            return record.network().to(target, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+        model = trained(config.starts_from())
+        this.teacher = trained(config.before_adapting()) if config.adapt.distilled else None
     else:
         torch.manual_seed(config.seed)
         model = models.build(config.network)
@@ -298,9 +302,6 @@ def run(
     if config.adapt is not None:
         if config.adapt.recalibrated is not None and not any(isinstance(m, _BatchNorm) for m in model.modules()):
             raise BitsliceError(f"{this.name}: the network has no batch normalization that could be estimated again")
-        if config.adapt.distilled:
-            this.teacher = records.read(folder / f"{run_name(config.before_adapting())}.json").network()
-            this.teacher.to(target, memory_format=layout)  # type: ignore[call-overload]  # likewise
         prune(model, torch.finfo(torch.float32).tiny)  # what is zero stays so
         leave_headroom(model, config.adapt.headroom)
         this.train(model, train_images, config.adapt, "adapt")

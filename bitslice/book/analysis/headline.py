@@ -111,7 +111,7 @@ CLAIMS: dict[str, Callable[[Measured, str], Cell | None]] = {
     "ADCs of 3,3,3,1 bits (B0..B3) lose nothing": _without_loss,
     "They keep the accuracy (points lost)": _as_trained,
     "As many bits do, allocated (ours)": _allocated,
-    "They do, trained through (ours)": _trained_through,
+    "They do, trained; n-bit weights (ours)": _trained_through,
     "They take less power than lossless": _power,
 }
 """The claims of the paper's abstract that can be put in numbers, and two beyond it, with what judges each."""
